@@ -1,0 +1,302 @@
+"""The Distiller: a student, its teachers, and losses between their taps. It knows no task.
+
+    config --> Runner --> Distiller -- student: its own loss, taps armed -------.
+                              |------- teacher: frozen, stops at its last tap --|--> one loss dict
+                              '------- losses: (student tap, teacher tap) ------'
+
+Validation, test and inference are the student alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmkd_ext.registry import MODELS
+
+from .build import LossTerm, build_losses, plan_losses
+from .optim import install as install_optimizer_view
+from .probe import untouched_random_state
+from .schedule import Progress, factor_of
+from .student_state import StudentState
+from .tap_spec import leaves
+from .taps import Recorder, check_gradient, describe, gather, tensors_in
+from .teacher import EMATeacher, Teacher
+
+install_optimizer_view()
+
+
+@MODELS.register_module()
+class Distiller(StudentState, BaseModel):
+    """Trains a student with a teacher's help; everything else it does is the student's own.
+
+    The student's children (``backbone``, ``head`` ...) are the distiller's own children, so every
+    parameter has the name it has without us, in checkpoints, optimizers and hooks alike. The loss
+    modules are the child ``distill``. Methods and attributes that the distiller lacks
+    (``set_epoch``, ``get_layer_depth``, ``with_neck`` ...) are the student's.
+
+    Args:
+        student: Config of the student (any mm model), or a built one.
+        losses: By name, the losses: ``dict(type=..., tap=..., schedule=..., teacher=..., <its
+            arguments>)``. ``tap`` is described in :mod:`mmkd_ext.distill.tap_spec`, ``schedule``
+            in :mod:`mmkd_ext.distill.schedule`; ``teacher`` names one of several.
+        teacher: ``dict(config=..., checkpoint=...)`` and the other arguments of
+            :class:`~mmkd_ext.distill.teacher.Teacher`; a model's own dict; or
+            ``dict(type='EMATeacher', momentum=...)``. ``None`` for self-distillation.
+        teachers: Several, by name.
+        student_loss_weight: Factor of the student's own losses (released KD: ``1 - alpha``).
+        teacher_mode: ``'eval'`` or ``'train'``: the default ``mode`` of the teachers.
+        data_preprocessor: The runner's top-level one; it is handed on to the student.
+        input_shape: ``(C, H, W)`` of the blank image of the dry run that infers channels.
+
+    Raises:
+        TapError: A tap that cannot be resolved.
+        KeyError: An unknown loss, teacher or model type.
+        TypeError, ValueError: Arguments that do not fit.
+    """
+
+    def __init__(
+        self,
+        student: dict | nn.Module,
+        losses: Mapping[str, Mapping[str, Any]],
+        teacher: dict | nn.Module | None = None,
+        teachers: Mapping[str, dict | nn.Module] | None = None,
+        student_loss_weight: float = 1.0,
+        teacher_mode: str = "eval",
+        data_preprocessor: dict | nn.Module | None = None,
+        input_shape: Sequence[int] = (3, 224, 224),
+    ) -> None:
+        if teacher is not None and teachers:
+            raise ValueError("give the Distiller `teacher` or `teachers`, not both")
+        if student_loss_weight < 0:
+            raise ValueError(f"student_loss_weight must be >= 0, not {student_loss_weight}")
+        student = _build_student(student, data_preprocessor)
+        super().__init__(data_preprocessor=getattr(student, "data_preprocessor", None))
+        self.student_loss_weight = student_loss_weight
+        self._adopt(student)
+        configs = dict(teachers or ({"teacher": teacher} if teacher is not None else {}))
+        # Forked, so that the student starts from the weights it would have without us.
+        with untouched_random_state():
+            self.teachers: dict[str, Teacher] = {
+                name: _build_teacher(config, student, teacher_mode, name)
+                for name, config in configs.items()
+            }
+            self._terms = plan_losses(losses, student, self.teachers)
+            self.distill = build_losses(self._terms, student, self.teachers, input_shape)
+        self._recorder = Recorder(student, self._tap_names(None), "student")
+        for name, member in self.teachers.items():
+            member.watch(self._tap_names(name))
+        self._reported = False
+
+    def _tap_names(self, teacher: str | None) -> list[str]:
+        """Modules to watch in the student (None) or in a teacher."""
+        if teacher is None:
+            return [tap.name for term in self._terms for tap in leaves(term.taps.student)]
+        heard = [term for term in self._terms if term.teacher == teacher]
+        return [tap.name for term in heard for tap in leaves(term.taps.teacher)]
+
+    @property
+    def teacher(self) -> nn.Module | None:
+        """The single (or first) teacher's frozen network."""
+        return next((member.model for member in self.teachers.values()), None)
+
+    def init_weights(self) -> None:
+        """Initialise the student, as without us, and read the teachers' weights."""
+        if hasattr(self.student, "init_weights"):
+            self.student.init_weights()
+        with untouched_random_state():
+            for member in self.teachers.values():
+                member.load()
+
+    def forward(
+        self, inputs: Any, data_samples: list | None = None, mode: str = "tensor"
+    ) -> dict[str, Tensor] | list | Tensor | tuple:
+        """Mmengine's entry: ``'loss'`` distils, ``'predict'`` and ``'tensor'`` are the student's.
+
+        Args:
+            inputs: ``(N, C, H, W)`` from the data preprocessor, or what the student takes.
+            data_samples: The batch's samples.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+        """
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        return self.student(inputs, data_samples, mode=mode)
+
+    def val_step(self, data: Any) -> list:
+        """The student's own, if it has one."""
+        return getattr(self.student, "val_step", super().val_step)(data)
+
+    def test_step(self, data: Any) -> list:
+        """The student's own, if it has one."""
+        return getattr(self.student, "test_step", super().test_step)(data)
+
+    def loss(self, inputs: Any, data_samples: list | None = None) -> dict[str, Any]:
+        """The student's own losses, and the distillation losses under ``kd.``.
+
+        Returns:
+            The student's entries under their own names; ``kd.loss_<name>``, weighted and scheduled
+            (``kd.loss_<name>_<term>`` where a loss has terms); ``kd.raw_<name>``, the same without
+            weight and schedule, which is logged but not summed.
+        """
+        progress = Progress.current()
+        factors = {term.name: factor_of(term.schedules, progress) for term in self._terms}
+        active = [term for term in self._terms if factors[term.name] != 0]
+        for member in self.teachers.values():
+            member.update(self.student)
+        try:
+            with self._recorder.arm():
+                outputs = self.student(inputs, data_samples, mode="loss")
+            results = self._weigh_student(outputs)
+            student_taps = self._student_taps(active)
+            teacher_taps = self._teacher_taps(active, inputs, data_samples)
+        finally:
+            self._recorder.clear()
+            for member in self.teachers.values():
+                member.recorder.clear()
+        if not self._reported:
+            self._report(student_taps, teacher_taps)
+        for term in self._terms:
+            if term in active:
+                pair = student_taps[term.name], teacher_taps.get(term.name)
+                results |= self._evaluate(term, *pair, data_samples, factors[term.name])
+            else:
+                # A switched-off loss keeps its parameters in the graph: DDP waits for each.
+                idle = [p.sum() * 0 for p in self.distill[term.name].parameters()]
+                if idle:
+                    results[f"kd.loss_{term.name}"] = sum(idle)
+        return results
+
+    def _weigh_student(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        if self.student_loss_weight == 1:
+            return dict(outputs)
+        return {
+            key: _scaled(value, self.student_loss_weight) if "loss" in key else value
+            for key, value in outputs.items()
+        }
+
+    def _student_taps(self, active: Sequence[LossTerm]) -> dict[str, Any]:
+        values = {}
+        for term in active:
+            if torch.is_grad_enabled():
+                check_gradient(term.taps.student, self._recorder)
+            values[term.name] = gather(term.taps.student, self._recorder)
+        return values
+
+    def _teacher_taps(
+        self, active: Sequence[LossTerm], inputs: Any, data_samples: list | None
+    ) -> dict[str, Any]:
+        """Run each teacher that an active loss hears, as far as the student's firings ask."""
+        values: dict[str, Any] = {}
+        for name, member in self.teachers.items():
+            heard = [term for term in active if term.teacher == name]
+            if not heard:
+                continue
+            wanted = {term.name: self._firings(term) for term in heard}
+            need: dict[str, int] = {}
+            for term in heard:
+                for tap, count in zip(leaves(term.taps.teacher), wanted[term.name], strict=True):
+                    need[tap.name] = max(count, need.get(tap.name, 1))
+            batch = member.prepare(inputs, self.data_preprocessor, data_samples)
+            recorder = member.run(batch, data_samples, need)
+            for term in heard:
+                values[term.name] = gather(term.taps.teacher, recorder, wanted[term.name])
+        return values
+
+    def _firings(self, term: LossTerm) -> list[int]:
+        """For each teacher tap, how often its partner in the student fired."""
+        counts = [len(self._recorder.firings(tap)) for tap in leaves(term.taps.student)]
+        partners = leaves(term.taps.teacher)
+        return counts if len(counts) == len(partners) else [max(counts)] * len(partners)
+
+    def _evaluate(
+        self, term: LossTerm, student: Any, teacher: Any, data_samples: Any, factor: float
+    ) -> dict[str, Tensor]:
+        module = self.distill[term.name]
+        try:
+            value = module(student, teacher, data_samples)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"{term.where}: {error} (student {describe(student)}, teacher {describe(teacher)})"
+            ) from error
+        weights = getattr(module, "loss_weight", 1.0)
+        terms = value if isinstance(value, Mapping) else {"": value}
+        results = {}
+        for key, scalar in terms.items():
+            name = f"{term.name}_{key}" if key else term.name
+            weight = weights.get(key, 1.0) if isinstance(weights, Mapping) else weights
+            results[f"kd.loss_{name}"] = scalar * factor
+            results[f"kd.raw_{name.replace('loss', 'l')}"] = scalar.detach() / (weight or 1.0)
+        return results
+
+    def _report(self, student: dict[str, Any], teacher: dict[str, Any]) -> None:
+        """Say once what the taps put out, and refuse a teacher whose output is not finite."""
+        self._reported = True
+        for term in self._terms:
+            if term.name not in student:
+                continue
+            for tensor in tensors_in(teacher.get(term.name)):
+                if not torch.isfinite(tensor).all():
+                    raise ValueError(
+                        f"{term.where}: the teacher's output holds NaN or infinity; check its "
+                        "checkpoint, its input normalisation and its dtype"
+                    )
+            extra = sum(p.numel() for p in self.distill[term.name].parameters())
+            against = f" against {describe(teacher[term.name])}" if term.name in teacher else ""
+            print_log(
+                f"{term.where}: {describe(student[term.name])}{against}, {extra:,} parameters",
+                logger="current",
+            )
+
+    def get_layer_depth(self, param_name: str) -> tuple[int, int]:
+        """The student's answer; loss modules count as its last layer (no decay of their rate)."""
+        if param_name.startswith("distill."):
+            first = next(iter(dict(self.student.named_parameters())))
+            _, depth = self.student.get_layer_depth(first)
+            return depth - 1, depth
+        return self.student.get_layer_depth(param_name)
+
+    def train(self, mode: bool = True) -> Distiller:
+        """Through the student's own ``train``, which may keep parts of it in eval mode."""
+        self.training = mode
+        self.student.train(mode)
+        self.distill.train(mode)
+        return self
+
+
+def _build_student(
+    student: dict | nn.Module, data_preprocessor: dict | nn.Module | None
+) -> nn.Module:
+    if isinstance(student, nn.Module):
+        return student
+    student = copy.deepcopy(student)
+    if data_preprocessor is not None:
+        student.setdefault("data_preprocessor", data_preprocessor)
+    return MODELS.build(student)
+
+
+def _build_teacher(config: Any, student: nn.Module, mode: str, name: str) -> Teacher:
+    """A teacher from its config: our keys, a model's own dict, or a built network."""
+    if isinstance(config, nn.Module):
+        return Teacher(config, mode=mode, name=name)
+    args = dict(config)
+    kind = str(args.get("type", "")).removeprefix("mmkd_ext.")
+    if kind in ("EMATeacher", "Teacher"):
+        args.pop("type")
+    elif "type" in args:  # the model's own dict, perhaps with a checkpoint beside it
+        checkpoint = args.pop("checkpoint", None)
+        return Teacher(args, checkpoint, mode=mode, name=name)
+    args = {"mode": mode, "name": name, **args}
+    try:
+        return EMATeacher(student, **args) if kind == "EMATeacher" else Teacher(**args)
+    except TypeError as error:
+        raise TypeError(f"teacher {name!r}: {error}") from error
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    return [item * factor for item in value] if isinstance(value, (list, tuple)) else value * factor

@@ -1,0 +1,51 @@
+"""Child registries of mmengine's roots, under the scope ``mmkd_ext``.
+
+The file name is load-bearing: on meeting ``type='mmkd_ext.X'`` mmengine imports
+``mmkd_ext.registry``, finds the child registry there and imports its ``locations``, so a config
+needs no ``custom_imports`` to name our modules. mmengine swallows import errors of this module
+(it logs them at DEBUG), so nothing but mmengine is imported here.
+"""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import Registry
+
+SCOPE = "mmkd_ext"
+
+# Networks, distillers, teachers and distillation losses: all are models to mmengine.
+MODELS = Registry(
+    "model",
+    parent=MMENGINE_MODELS,
+    scope=SCOPE,
+    locations=["mmkd_ext.distill", "mmkd_ext.losses", "mmkd_ext.models"],
+)
+HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["mmkd_ext.hooks"])
+LOOPS = Registry("loop", parent=MMENGINE_LOOPS, scope=SCOPE)
+DATASETS = Registry(
+    "dataset", parent=MMENGINE_DATASETS, scope=SCOPE, locations=["mmkd_ext.demo_data"]
+)
+DATA_SAMPLERS = Registry("data sampler", parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE)
+TRANSFORMS = Registry("transform", parent=MMENGINE_TRANSFORMS, scope=SCOPE)
+METRICS = Registry("metric", parent=MMENGINE_METRICS, scope=SCOPE)
+EVALUATOR = Registry("evaluator", parent=MMENGINE_EVALUATOR, scope=SCOPE)
+VISUALIZERS = Registry("visualizer", parent=MMENGINE_VISUALIZERS, scope=SCOPE)
+
+__all__ = [
+    "DATASETS",
+    "DATA_SAMPLERS",
+    "EVALUATOR",
+    "HOOKS",
+    "LOOPS",
+    "METRICS",
+    "MODELS",
+    "SCOPE",
+    "TRANSFORMS",
+    "VISUALIZERS",
+]

@@ -1,0 +1,32 @@
+"""Shared by all tests: quiet logs, one BLAS thread, a clean registry scope."""
+
+import logging
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_logger():
+    # mmengine prints three lines per parameter when weights are initialised.
+    logger = MMLogger.get_instance("mmkd_ext_tests", log_level="WARNING")
+    logger.setLevel(logging.WARNING)
+
+
+@pytest.fixture
+def mmpretrain_scope():
+    """Build models as a config with default_scope = 'mmpretrain' would."""
+    from mmengine.registry import init_default_scope
+
+    before = DefaultScope.get_current_instance()
+    init_default_scope("mmpretrain")
+    yield
+    if before is not None:
+        init_default_scope(before.scope_name)

@@ -1,0 +1,370 @@
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.model import ExponentialMovingAverage, revert_sync_batchnorm
+from mmengine.registry import MODELS as ROOT
+from mmengine.runner import load_checkpoint
+from torch import nn
+
+from mmkd_ext.distill import CheckpointError, Distiller, TapError
+from mmkd_ext.registry import MODELS
+
+from .nets import Connected, Distance, Tiny, batch, normalised, total
+
+CIFAR = dict(
+    type="ImageClassifier",
+    _scope_="mmpretrain",
+    backbone=dict(type="ResNet_CIFAR", depth=18, base_channels=4, stem_channels=4),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=32),
+)
+
+
+def make(losses=None, student=None, teacher=None, **kwargs):
+    torch.manual_seed(0)
+    return Distiller(
+        student=student or Tiny(),
+        teacher=teacher or Tiny(width=6),
+        losses=losses or dict(c=dict(type=Connected, tap="stem")),
+        input_shape=(3, 8, 8),
+        **kwargs,
+    )
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def test_every_name_is_the_students_own():
+    model = make()
+    student = model.student
+    names = dict(student.named_parameters())
+    own = {k: v for k, v in model.named_parameters() if not k.startswith("distill.")}
+    assert list(own) == list(names)
+    assert all(own[name] is names[name] for name in names)
+    assert "scale" in own  # a parameter of the student's root
+    state = model.state_dict()
+    assert [k for k in state if not k.startswith("distill.")] == list(student.state_dict())
+    assert {k for k in state if k.startswith("distill.")} == {
+        "distill.c.connector.weight",
+        "distill.c.connector.bias",
+    }
+    assert model.get_submodule("body.0") is student.body[0]
+    assert state._metadata["body.1"] == student.state_dict()._metadata["body.1"]
+
+
+def test_built_from_config_with_the_runners_data_preprocessor(mmpretrain_scope):
+    augment = dict(augments=dict(type="Mixup", alpha=1.0))
+    model = MODELS.build(
+        dict(
+            type="mmkd_ext.Distiller",
+            student=dict(CIFAR, train_cfg=augment),
+            teacher=dict(config=CIFAR),
+            losses=dict(c=dict(type=Connected, tap="backbone.layer4")),
+            data_preprocessor=dict(mean=[1.0] * 3, std=[2.0] * 3, num_classes=10),
+            input_shape=(3, 32, 32),
+        )
+    )
+    assert ROOT.get("mmkd_ext.Distiller") is Distiller
+    assert model.data_preprocessor is model.student.data_preprocessor
+    assert model.data_preprocessor.mean.flatten().tolist() == [1.0] * 3
+    assert model.data_preprocessor.batch_augments is not None
+    from mmpretrain.structures import DataSample
+
+    samples = [DataSample().set_gt_label(i) for i in range(4)]
+    images = [torch.randint(0, 255, (3, 32, 32), dtype=torch.uint8) for _ in range(4)]
+    np.random.seed(0)
+    batch_ = model.data_preprocessor(dict(inputs=images, data_samples=samples), training=True)
+    seen = {}
+    for name, net in (("student", model.student), ("teacher", model.teacher)):
+        net.backbone.register_forward_pre_hook(lambda m, a, name=name: seen.update({name: a[0]}))
+    outputs = model.train()(**batch_, mode="loss")
+    assert {"loss", "kd.loss_c", "kd.raw_c"} <= set(outputs)
+    mixed = seen["student"] * model.data_preprocessor.std + model.data_preprocessor.mean
+    assert not any(torch.allclose(mixed[0], image.float()) for image in images)
+    # The same mixed images; this teacher, having no preprocessor statistics, gets raw pixels.
+    torch.testing.assert_close(seen["teacher"], mixed)
+
+
+def test_attributes_and_methods_answer_as_on_the_student():
+    class Staged(Tiny):
+        epoch = None
+
+        def set_epoch(self, epoch):
+            self.epoch = epoch
+
+        @property
+        def with_neck(self):
+            return False
+
+        def get_layer_depth(self, name):
+            return (0 if name.startswith("stem") else 2), 3
+
+    model = make(student=Staged())
+    model.set_epoch(3)
+    assert model.student.epoch == 3
+    assert model.with_neck is False
+    assert model.head is model.student.head
+    assert model.get_layer_depth("stem.weight") == (0, 3)
+    assert model.get_layer_depth("distill.c.connector.weight") == (2, 3)
+    with pytest.raises(AttributeError, match="bbox_head"):
+        _ = model.bbox_head
+    assert not hasattr(model, "bbox_head")
+
+
+def test_replaced_children_reach_the_student():
+    model = make()
+    new = nn.Conv2d(3, 4, 1)
+    model.stem = new
+    assert model.student.stem is new
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert synced is model
+    assert isinstance(model.student.body[1], nn.SyncBatchNorm)
+    revert_sync_batchnorm(model)
+    model.double()
+    assert model.student.scale.dtype == torch.float64
+    assert model.scale is model.student.scale
+
+
+def test_a_student_with_a_reserved_child_is_refused():
+    student = Tiny()
+    student.distill = nn.Identity()
+    with pytest.raises(ValueError, match="child named 'distill'"):
+        make(student=student)
+
+
+# --- losses --------------------------------------------------------------------------------------
+
+
+def test_log_keys_weights_and_schedule():
+    class Terms(Distance):
+        def forward(self, student, teacher, data_samples=None):
+            self.loss_weight = 1.0
+            distance = super().forward(student, teacher)
+            self.loss_weight = dict(near=0.5, far=4.0)
+            return dict(near=0.5 * distance, far=4.0 * distance)
+
+    hub = MessageHub.get_instance("distiller_test")
+    for key, value in dict(iter=25, max_iters=100, max_epochs=10).items():
+        hub.update_info(key, value)
+    try:
+        losses = dict(
+            a=dict(type=Distance, tap="stem", loss_weight=3.0, schedule=dict(type="linear")),
+            my_loss=dict(type=Terms, tap="stem"),
+        )
+        model = make(losses, teacher=Tiny(), student_loss_weight=0.5).train()
+        images, labels = batch()
+        torch.manual_seed(5)
+        outputs = model(images, labels, mode="loss")
+        torch.manual_seed(5)
+        alone = model.student(images, labels, mode="loss")
+    finally:
+        MessageHub._instance_dict.pop("distiller_test")
+    raw = (model.student.stem(images) - model.teacher.stem(images)).pow(2).mean()
+    expected = {
+        "loss_cls": 0.5 * alone["loss_cls"],
+        "acc": alone["acc"],
+        "kd.loss_a": 3 * 0.75 * raw,
+        "kd.raw_a": raw,
+        "kd.loss_my_loss_near": 0.5 * raw,
+        "kd.loss_my_loss_far": 4 * raw,
+        "kd.raw_my_l_near": raw,
+        "kd.raw_my_l_far": raw,
+    }
+    assert set(outputs) == set(expected)
+    for key, value in expected.items():
+        torch.testing.assert_close(outputs[key], value, msg=key)
+    loss, _ = model.parse_losses(outputs)
+    torch.testing.assert_close(loss, total(outputs))
+
+
+def test_a_stopped_loss_runs_no_teacher_but_keeps_its_parameters_in_the_graph():
+    losses = dict(c=dict(type=Connected, tap="stem", schedule=dict(type="stop", end=0)))
+    model = make(losses).train()
+    ran = []
+    model.teacher.stem.register_forward_hook(lambda *args: ran.append(1))
+    images, labels = batch()
+    outputs = model(images, labels, mode="loss")
+    total(outputs).backward()
+    assert not ran
+    assert outputs["kd.loss_c"] == 0
+    assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in model.distill.parameters())
+    assert all(p.grad is not None for p in model.student.parameters())
+
+
+def test_names_with_and_without_prefix_and_from_other_scopes():
+    for name in ("KDLoss", "mmkd_ext.KDLoss"):
+        model = make(dict(kd=dict(type=name, tap="head")), teacher=Tiny()).train()
+        images, labels = batch()
+        assert model(images, labels, mode="loss")["kd.loss_kd"].isfinite()
+    with pytest.raises(
+        KeyError, match=r"losses\['m'\]: unknown loss type 'MGDLos'; did you mean 'MGDLoss'"
+    ):
+        make(dict(m=dict(type="MGDLos", tap="stem")))
+    with pytest.raises(TypeError, match=r"losses\['m'\].*mask_ration"):
+        make(dict(m=dict(type="MGDLoss", tap="stem", mask_ration=0.5)))
+
+
+def test_mgd_channels_are_inferred_and_its_parameters_train():
+    model = make(dict(m=dict(type="MGDLoss", tap="stem", loss_weight=1.0))).train()
+    assert model.distill["m"].align.weight.shape == (6, 4, 1, 1)
+    images, labels = batch()
+    total(model(images, labels, mode="loss")).backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.distill.parameters())
+    pair = dict(student="stem", teacher="head")
+    wrong = dict(type="MGDLoss", tap=pair, student_channels=4, teacher_channels=4)
+    model = make(dict(m=wrong)).train()
+    with pytest.raises(ValueError, match=r"losses\['m'\].*\(2, 4, 8, 8\)"):
+        model(images, labels, mode="loss")
+
+
+# --- the dry run ---------------------------------------------------------------------------------
+
+
+def test_the_dry_run_touches_nothing():
+    student, teacher = Tiny().train(), Tiny(width=6)
+    buffers = copy.deepcopy(dict(student.named_buffers()))
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    state = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    model = Distiller(
+        student=student,
+        teacher=teacher,
+        losses=dict(c=dict(type=Connected, tap="body.0")),
+        input_shape=(3, 8, 8),
+    )
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == state[:2]
+    assert torch.equal(torch.get_rng_state(), state[2])
+    for name, value in student.named_buffers():
+        assert torch.equal(value, buffers[name])
+    assert all(module.training for module in student.modules())
+    assert model._recorder.outputs == {}
+
+
+def test_the_dry_run_stops_after_the_taps_and_says_what_failed():
+    class Picky(Tiny):
+        def forward(self, inputs, data_samples=None, mode="tensor"):
+            self.stem(inputs)
+            raise IndexError("needs samples")
+
+    assert make(student=Picky()).distill["c"].connector.weight.shape == (6, 4, 1, 1)
+    with pytest.raises(
+        TapError, match=r"tap 'body': the student failed on a blank image.*input_shape"
+    ):
+        make(dict(c=dict(type=Connected, tap="body")), student=Picky())
+    given = dict(type=Connected, tap="body", student_channels=4, teacher_channels=6)
+    make(dict(c=given), student=Picky())  # nothing to infer: no dry run
+
+
+def test_the_student_starts_from_the_weights_it_has_without_us(mmpretrain_scope):
+    from mmpretrain.registry import MODELS as CLS
+
+    def initial(config):
+        torch.manual_seed(7)
+        model = MODELS.build(config) if "losses" in config else CLS.build(config)
+        model.init_weights()
+        return getattr(model, "student", model).state_dict(), torch.rand(1)
+
+    stock, after = initial(copy.deepcopy(CIFAR))
+    distilled, after_too = initial(
+        dict(
+            type="mmkd_ext.Distiller",
+            student=CIFAR,
+            teacher=dict(config=CIFAR),
+            losses=dict(c=dict(type=Connected, tap="backbone.layer4")),
+            input_shape=(3, 32, 32),
+        )
+    )
+    assert all(torch.equal(stock[key], distilled[key]) for key in stock)
+    assert torch.equal(after, after_too)
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+def test_bare_student_checkpoint_and_full_checkpoint(tmp_path):
+    source = make()
+    for name, weights in (("full", source.state_dict()), ("bare", source.student.state_dict())):
+        torch.save(dict(state_dict=weights), tmp_path / f"{name}.pth")
+    student = Tiny()
+    load_checkpoint(student, str(tmp_path / "full.pth"), strict=False)
+    missing, unexpected = student.load_state_dict(source.state_dict(), strict=False)
+    assert missing == []
+    assert all(key.startswith("distill.") for key in unexpected)
+    for name in ("full", "bare"):
+        model = make(student=Tiny())
+        model.student.stem.weight.data.zero_()
+        load_checkpoint(model, str(tmp_path / f"{name}.pth"))
+        for key, value in source.student.state_dict().items():
+            assert torch.equal(model.student.state_dict()[key], value)
+    assert make().load_state_dict(source.state_dict(), strict=True)
+
+
+def test_a_checkpoint_that_matches_nothing_is_an_error(tmp_path):
+    torch.save(dict(state_dict={"resnet.conv1.weight": torch.zeros(1)}), tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"not one tensor of the student.*resnet\.conv1"):
+        load_checkpoint(make(), str(tmp_path / "x.pth"))
+    wrong = {key: value.new_zeros(17) for key, value in Tiny().state_dict().items()}
+    with pytest.raises(CheckpointError, match="another network"):
+        make().load_state_dict(wrong, strict=False)
+
+
+def test_ema_copies_share_the_teacher_and_record_nothing():
+    model = make().train()
+    ema = ExponentialMovingAverage(model, momentum=0.5)
+    assert ema.module.teacher is model.teacher
+    assert ema.module.student.stem is ema.module.stem
+    images, labels = batch()
+    total(model(images, labels, mode="loss")).backward()
+    ema.update_parameters(model)
+    assert torch.equal(ema.module.student.stem.weight, model.stem.weight)
+    ema.module(images, mode="tensor")
+    fresh = ExponentialMovingAverage(make(), momentum=0.5)
+    fresh.load_state_dict(ema.state_dict())
+    assert torch.equal(fresh.module.student.stem.weight, model.stem.weight)
+
+
+def test_train_mode_goes_through_the_students_own_train():
+    class FrozenNorm(Tiny):
+        def train(self, mode=True):
+            super().train(mode)
+            self.body[1].eval()
+            return self
+
+    model = make(student=FrozenNorm()).train()
+    assert model.stem.training
+    assert model.distill["c"].training
+    assert not model.body[1].training
+    model.eval()
+    assert not any(module.training for module in model.modules())
+
+
+def test_prediction_is_the_students_alone():
+    model = make(student=Tiny(data_preprocessor=normalised())).eval()
+    ran = []
+    model.teacher.stem.register_forward_hook(lambda *args: ran.append(1))
+    images, _ = batch()
+    assert torch.equal(model(images), model.student(images))
+    assert len(model(images, mode="predict")) == 2
+    assert len(model.val_step(dict(inputs=list(images.byte())))) == 2
+    assert not ran
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        (dict(teachers=dict(a=Tiny())), ValueError, "not both"),
+        (dict(student_loss_weight=-1), ValueError, "student_loss_weight"),
+        (dict(losses=dict(x=dict(tap="stem"))), KeyError, "needs a `type`"),
+        (dict(losses=dict(x=dict(type=Distance))), TapError, "no `tap`"),
+        (dict(losses={"a.b": dict(type=Distance, tap="stem")}), ValueError, "no dot"),
+        (dict(student_weight=1), TypeError, "student_weight"),
+    ],
+)
+def test_bad_arguments(kwargs, error, message):
+    with pytest.raises(error, match=message):
+        make(**kwargs)
+    with pytest.raises(ValueError, match="no `losses`"):
+        Distiller(student=Tiny(), teacher=Tiny(), losses={})

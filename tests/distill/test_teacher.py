@@ -1,0 +1,457 @@
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmkd_ext.distill import CheckpointError, Distiller
+from mmkd_ext.distill.inputs import InputStats, renormalize
+
+from .nets import Connected, Distance, Tiny, batch, normalised, total
+
+
+def make(tap="stem", teacher=None, student=None, loss=Distance, **kwargs):
+    torch.manual_seed(0)
+    return Distiller(
+        student=student or Tiny(),
+        teacher=Tiny() if teacher is None else teacher,
+        losses=dict(x=dict(type=loss, tap=tap)),
+        input_shape=(3, 8, 8),
+        **kwargs,
+    )
+
+
+# --- outside the module tree ---------------------------------------------------------------------
+
+
+def test_the_teacher_is_in_no_tree():
+    model = make()
+    teacher = model.teacher
+    own = {id(p) for p in teacher.parameters()}
+    assert not own & {id(p) for p in model.parameters()}
+    assert not any(module is teacher for module in model.modules())
+    assert not any(key.startswith("teacher") for key in model.state_dict())
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert copy.deepcopy(model).teacher is teacher
+
+
+def test_it_follows_to_and_stays_in_eval():
+    model = make().double()
+    assert model.teacher.stem.weight.dtype == torch.float64
+    model.train()
+    assert not any(module.training for module in model.teacher.modules())
+    ema = copy.deepcopy(model).eval()
+    model.train()
+    assert ema.training is False
+
+
+def test_train_mode_is_a_parity_switch():
+    images, labels = batch(4)
+    for model in (make(teacher_mode="train"), make(teacher=dict(config=Tiny(), mode="train"))):
+        before = model.teacher.body[1].running_mean.clone()
+        model.train()
+        model.teachers["teacher"].run(images, None, {"stem": 2})  # never met: runs to its end
+        assert not torch.equal(model.teacher.body[1].running_mean, before)
+        model.eval()
+        model.train()
+        assert model.teacher.training
+    model = make()
+    before = copy.deepcopy(model.teacher.state_dict())
+    model.train()(images, labels, mode="loss")
+    for key, value in model.teacher.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_init_weights_leaves_a_loaded_teacher_alone(tmp_path):
+    source = Tiny()
+    path = tmp_path / "teacher.pth"
+    torch.save({"state_dict": source.state_dict(), "meta": {}}, path)
+    model = make(teacher=dict(config=Tiny(), checkpoint=str(path)))
+    assert not torch.equal(model.teacher.stem.weight, source.stem.weight)  # read on training only
+    model.init_weights()
+    model.init_weights()
+    for key, value in model.teacher.state_dict().items():
+        assert torch.equal(value, source.state_dict()[key])
+
+
+# --- early stop ----------------------------------------------------------------------------------
+
+
+class Calls(nn.Identity):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def forward(self, x):
+        self.count += 1
+        return x
+
+
+def counted():
+    net = Tiny()
+    net.late = Calls()
+    net.relu = nn.Sequential(Calls(), nn.ReLU())
+    return net
+
+
+def test_modules_behind_the_last_tap_never_run():
+    images, labels = batch()
+    model = make("body.0", teacher=counted()).train()
+    model(images, labels, mode="loss")
+    assert model.teacher.relu[0].count == 0
+    assert model.teacher.late.count == 0
+    model = make("shared", teacher=counted()).train()  # fires twice: both are waited for
+    model(images, labels, mode="loss")
+    assert model.teacher.relu[0].count == 1
+    assert model.teacher.late.count == 0
+    model = make(["stem", "head"], teacher=counted()).train()
+    model(images, labels, mode="loss")
+    assert model.teacher.late.count == 0
+
+
+def test_a_tap_that_fires_less_often_than_its_partner_stops_early_from_the_second_step_on():
+    images, labels = batch()
+    pair = dict(student="shared", teacher="stem")
+
+    class Broadcast(Distance):
+        def forward(self, student, teacher, data_samples=None):
+            return sum(
+                F.mse_loss(s, t[..., : s.shape[-2], : s.shape[-1]])
+                for s, t in zip(student, teacher, strict=True)
+            )
+
+    model = make(pair, teacher=counted(), loss=Broadcast).train()
+    for expected in (1, 1, 1):
+        model(images, labels, mode="loss")
+        assert model.teacher.late.count == expected
+
+
+def test_the_stop_leaves_grad_mode_and_hooks_alone():
+    images, labels = batch()
+    model = make().train()
+    total(model(images, labels, mode="loss")).backward()
+    assert torch.is_grad_enabled()
+    assert model.student.stem.weight.grad is not None
+    assert model.teacher.stem.weight.grad is None
+
+
+def test_a_failing_teacher_names_the_tap():
+    class Broken(Tiny):
+        def features(self, inputs):
+            raise IndexError("list index out of range")
+
+    images, labels = batch()
+    with pytest.raises(
+        RuntimeError, match=r"teacher's forward .*failed before its tap 'stem' fired"
+    ):
+        make(teacher=Broken()).train()(images, labels, mode="loss")
+
+
+# --- its input -----------------------------------------------------------------------------------
+
+
+def test_renormalised_input_equals_the_teachers_own_preprocessing():
+    student = normalised((10, 20, 30), (2, 3, 4), flip=False)
+    teacher = normalised((5, 6, 7), (8, 9, 10), flip=True)
+    raw = [torch.randint(0, 255, (3, 8, 8), dtype=torch.uint8) for _ in range(2)]
+    theirs = teacher({"inputs": raw}, True)["inputs"]
+    ours = student({"inputs": raw}, True)["inputs"]
+    result = renormalize(ours, InputStats.of(student), InputStats.of(teacher))
+    torch.testing.assert_close(result, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_padding_stays_zero_and_equal_statistics_copy_nothing():
+    student = normalised((10, 20, 30), (2, 3, 4))
+    teacher = normalised((5, 6, 7), (8, 9, 10), flip=True)
+    raw = [
+        torch.randint(0, 255, (3, 8, 6), dtype=torch.uint8),
+        torch.randint(0, 255, (3, 5, 8), dtype=torch.uint8),
+    ]
+    samples = [SimpleNamespace(img_shape=(8, 6)), SimpleNamespace(img_shape=(5, 8))]
+    ours = student({"inputs": raw}, True)["inputs"]
+    theirs = teacher({"inputs": raw}, True)["inputs"]
+    kept = ours.clone()
+    result = renormalize(ours, InputStats.of(student), InputStats.of(teacher), samples)
+    torch.testing.assert_close(result, theirs, rtol=1e-5, atol=1e-4)
+    assert torch.equal(ours, kept)
+    assert renormalize(ours, InputStats.of(student), InputStats.of(student)) is ours
+
+
+@pytest.mark.parametrize("library", ["mmpretrain", "mmdet", "mmseg"])
+def test_statistics_are_read_from_each_librarys_preprocessor(library):
+    from mmdet.models import DetDataPreprocessor
+    from mmpretrain.models import ClsDataPreprocessor
+    from mmseg.models import SegDataPreProcessor
+
+    flip = dict(mmpretrain="to_rgb").get(library, "bgr_to_rgb")
+    cls = dict(mmpretrain=ClsDataPreprocessor, mmdet=DetDataPreprocessor, mmseg=SegDataPreProcessor)
+    made = cls[library](mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], **{flip: True})
+    assert InputStats.of(made) == InputStats((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), True)
+    assert InputStats.of(cls[library]()) == InputStats((0.0,), (1.0,), False)
+
+
+def test_different_statistics_need_an_image_batch():
+    with pytest.raises(TypeError, match="normalise their input differently"):
+        renormalize([1, 2], InputStats((0.0,), (1.0,), False), InputStats((1.0,), (1.0,), False))
+
+
+def test_the_distiller_feeds_the_renormalised_batch():
+    student = Tiny(data_preprocessor=normalised((1, 2, 3), (1, 1, 1)))
+    teacher = Tiny(data_preprocessor=normalised((0, 0, 0), (2, 2, 2), flip=True))
+    model = make(student=student, teacher=teacher).train()
+    seen = []
+    model.teacher.stem.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    images, labels = batch()
+    model(images, labels, mode="loss")
+    means = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(seen[0], (images + means).flip(1) / 2)
+
+
+# --- precision -----------------------------------------------------------------------------------
+
+
+def test_own_dtype():
+    images, _ = batch()
+    for dtype, expected in (("bfloat16", torch.bfloat16), ("float64", torch.float64)):
+        model = make(teacher=dict(config=Tiny(), dtype=dtype)).train()
+        seen = []
+        model.teacher.stem.register_forward_hook(
+            lambda m, a, out, seen=seen: seen.append(out.dtype)
+        )
+        recorder = model.teachers["teacher"].run(images, None, {"stem": 1})
+        assert recorder.outputs["stem"][0].dtype == expected
+        model.float()
+        assert model.teachers["teacher"].dtype == getattr(torch, dtype)
+        if dtype == "float64":
+            assert model.teacher.stem.weight.dtype == torch.float64
+    model = make(teacher=dict(config=Tiny(), dtype="float32")).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        recorder = model.teachers["teacher"].run(images, None, {"stem": 1})
+    assert recorder.outputs["stem"][0].dtype == torch.float32
+
+
+# --- configs -------------------------------------------------------------------------------------
+
+CIFAR = dict(
+    type="ImageClassifier",
+    backbone=dict(type="ResNet_CIFAR", depth=18, base_channels=4, stem_channels=4),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=32),
+)
+
+
+def test_config_as_path_dict_model_dict_or_a_distilled_one(tmp_path, monkeypatch):
+    whole = dict(
+        default_scope="mmpretrain",
+        model=CIFAR,
+        data_preprocessor=dict(mean=[1.0] * 3, std=[2.0] * 3),
+    )
+    path = tmp_path / "tiny.py"
+    path.write_text("\n".join(f"{key} = {value!r}" for key, value in whole.items()))
+    plain = dict(_scope_="mmpretrain", **CIFAR)
+    distilled = dict(
+        default_scope="mmpretrain",
+        model=dict(type="mmkd_ext.Distiller", student=CIFAR, losses=dict(), teacher=None),
+    )
+    monkeypatch.chdir(tmp_path)
+    for config in (str(path), "tiny.py", whole, dict(config=whole), plain, dict(config=distilled)):
+        given = config if isinstance(config, dict) else dict(config=config)
+        if given is whole:
+            given = dict(config=whole)
+        teacher = make(teacher=given, tap=dict(student="stem", teacher="backbone.conv1")).teacher
+        assert type(teacher).__name__ == "ImageClassifier"
+        if config is whole or isinstance(config, str):
+            assert teacher.data_preprocessor.mean.flatten().tolist() == [1.0] * 3
+
+
+def test_config_by_package():
+    model = make(
+        teacher=dict(config="mmpretrain::resnet/resnet18_8xb16_cifar10.py"),
+        tap=dict(student="stem", teacher="backbone.layer1"),
+        loss=Connected,
+    )
+    assert model.distill["x"].connector.weight.shape == (64, 4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "error", "message"),
+    [
+        (dict(config="no/such.py"), FileNotFoundError, "no/such.py"),
+        (dict(config=dict(backbone=1)), KeyError, "holds no model"),
+        (dict(config=dict(type="NoSuchModel")), KeyError, "NoSuchModel"),
+        (dict(config=CIFAR, chekpoint="x"), TypeError, "teacher 'teacher'.*chekpoint"),
+        (dict(config=CIFAR, mode="frozen"), ValueError, "mode must be one of eval, train"),
+        (dict(config=CIFAR, dtype="int8"), ValueError, "dtype must be one of"),
+        (dict(type="EMATeacher", momentum=1.5), ValueError, "momentum must lie between"),
+    ],
+)
+def test_bad_teacher_configs(teacher, error, message, mmpretrain_scope):
+    with pytest.raises(error, match=message):
+        make(teacher=teacher)
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+def save(path, weights):
+    torch.save({"state_dict": weights}, path)
+    return dict(config=Tiny(), checkpoint=str(path))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda w: {f"x.{k}": v for k, v in w.items()}, r"not one key .*x\.scale"),
+        (lambda w: Tiny(width=6).state_dict(), r"another network: stem.weight is \(6, 3, 3, 3\)"),
+        (lambda w: {**w, "stem.bias": w["stem.bias"] * float("nan")}, r"NaN.*stem\.bias"),
+    ],
+)
+def test_checkpoints_that_cannot_teach(tmp_path, spoil, message):
+    weights = spoil(Tiny().state_dict())
+    if "another" in message:
+        weights = {k: v for k, v in weights.items() if k.startswith("stem")}
+    model = make(teacher=save(tmp_path / "t.pth", weights))
+    with pytest.raises(CheckpointError, match=message):
+        model.init_weights()
+
+
+def test_missing_and_unexpected_keys_are_reported(tmp_path, monkeypatch):
+    import mmkd_ext.distill.teacher as module
+
+    lines = []
+    monkeypatch.setattr(
+        module, "print_log", lambda text, **kw: lines.append((kw.get("level", 20), text))
+    )
+    weights = Tiny().state_dict()
+    del weights["head.bias"]
+    weights["extra.weight"] = torch.zeros(1)
+    make(teacher=save(tmp_path / "t.pth", weights)).init_weights()
+    text = "\n".join(f"{level} {line}" for level, line in lines)
+    assert "30 teacher: 1 keys MISSING from the checkpoint: head.bias" in text
+    assert "20 teacher: 1 keys unexpected in it: extra.weight" in text
+    lines.clear()
+    make().init_weights()
+    assert any(level == 30 and "NO CHECKPOINT" in line for level, line in lines)
+
+
+def test_a_missing_file_carries_the_hint(tmp_path):
+    teacher = dict(config=Tiny(), checkpoint=str(tmp_path / "no.pth"), hint="Train it: make demo")
+    with pytest.raises(CheckpointError, match=r"teacher: .*no\.pth.* Train it: make demo"):
+        make(teacher=teacher).init_weights()
+    make(teacher=teacher)(batch()[0], mode="tensor")  # inference needs no teacher file
+
+
+def test_a_teacher_that_puts_out_nan_is_refused():
+    model = make().train()
+    model.teacher.stem.weight.data.fill_(float("inf"))
+    images, labels = batch()
+    with pytest.raises(ValueError, match=r"losses\['x'\].*teacher's output holds NaN"):
+        model(images, labels, mode="loss")
+
+
+# --- several, none, and the student's own average ------------------------------------------------
+
+
+def test_several_teachers_by_name():
+    torch.manual_seed(0)
+    model = Distiller(
+        student=Tiny(),
+        teachers=dict(a=Tiny(), b=Tiny(width=6)),
+        losses=dict(
+            near=dict(type=Distance, tap="stem", teacher="a"),
+            far=dict(type=Connected, tap="stem", teacher="b"),
+        ),
+        input_shape=(3, 8, 8),
+    ).train()
+    images, labels = batch()
+    outputs = model(images, labels, mode="loss")
+    expected = F.mse_loss(model.student.stem(images), model.teachers["a"].model.stem(images))
+    torch.testing.assert_close(outputs["kd.loss_near"], expected)
+    assert model.distill["far"].connector.weight.shape == (6, 4, 1, 1)
+    for losses, error, message in (
+        (dict(x=dict(type=Distance, tap="stem")), ValueError, "must say which teacher"),
+        (dict(x=dict(type=Distance, tap="stem", teacher="c")), KeyError, "no teacher is named 'c'"),
+    ):
+        with pytest.raises(error, match=message):
+            Distiller(student=Tiny(), teachers=dict(a=Tiny(), b=Tiny()), losses=losses)
+
+
+def test_no_teacher():
+    class Confidence(nn.Module):
+        needs_teacher = False
+
+        def forward(self, student, teacher, data_samples=None):
+            assert teacher is None
+            return -student.log_softmax(1).max(1).values.mean()
+
+    model = Distiller(student=Tiny(), losses=dict(c=dict(type=Confidence, tap="head"))).train()
+    images, labels = batch()
+    assert model(images, labels, mode="loss")["kd.loss_c"] > 0
+    assert model.teacher is None
+    with pytest.raises(ValueError, match="needs a teacher, but the Distiller has none"):
+        Distiller(student=Tiny(), losses=dict(x=dict(type=Distance, tap="stem")))
+
+
+def test_ema_teacher_follows_the_student_and_is_saved():
+    model = make(teacher=dict(type="EMATeacher", momentum=0.25)).train()
+    images, labels = batch()
+    model(images, labels, mode="loss")
+    first = model.student.stem.weight.detach().clone()
+    assert torch.equal(model.teacher.stem.weight, first)  # the first step copies
+    with torch.no_grad():
+        model.student.stem.weight.add_(1)
+    outputs = model(images, labels, mode="loss")
+    torch.testing.assert_close(model.teacher.stem.weight, first + 0.25)
+    assert outputs["kd.loss_x"] > 0
+    assert len(list(model.parameters())) == len(list(model.student.parameters()))
+
+    keys = [key for key in model.state_dict() if key.startswith("ema_teacher.teacher.")]
+    assert len(keys) == len(model.student.state_dict()) + 1  # and the number of steps
+    other = make(teacher=dict(type="EMATeacher", momentum=0.25)).train()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other.teacher.stem.weight, first + 0.25)
+    other(images, labels, mode="loss")
+    torch.testing.assert_close(other.teacher.stem.weight, first + 0.25 + 0.75 * 0.25)
+    bare = make(teacher=dict(type="EMATeacher", momentum=0.25)).train()
+    bare.load_state_dict(model.student.state_dict(), strict=False)
+    bare(images, labels, mode="loss")
+    assert torch.equal(bare.teacher.stem.weight, model.student.stem.weight)
+
+
+def test_teacher_of_another_library_for_a_segmentors_backbone():
+    student = dict(
+        _scope_="mmseg",
+        type="EncoderDecoder",
+        data_preprocessor=dict(type="SegDataPreProcessor", mean=[1.0] * 3, std=[2.0] * 3),
+        backbone=dict(
+            type="ResNetV1c", depth=18, stem_channels=8, base_channels=8, norm_cfg=dict(type="BN")
+        ),
+        decode_head=dict(
+            type="FCNHead",
+            in_channels=64,
+            in_index=3,
+            channels=8,
+            num_convs=1,
+            num_classes=5,
+            norm_cfg=dict(type="BN"),
+        ),
+        train_cfg=dict(),
+        test_cfg=dict(mode="whole"),
+    )
+    model = make(
+        student=student,
+        teacher=dict(config=dict(_scope_="mmpretrain", **CIFAR)),
+        tap=dict(student="backbone.layer1", teacher="backbone.layer3"),
+        loss=Connected,
+    ).train()
+    assert type(model.student).__module__.startswith("mmseg")
+    assert type(model.teacher).__module__.startswith("mmpretrain")
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 32, 32))))
+    sample.set_metainfo(dict(img_shape=(32, 32), ori_shape=(32, 32)))
+    outputs = model(torch.randn(2, 3, 32, 32), [sample] * 2, mode="loss")
+    assert {"decode.loss_ce", "kd.loss_x"} <= set(outputs)
