@@ -20,13 +20,16 @@ def _quiet_logger():
     logger.setLevel(logging.WARNING)
 
 
+@pytest.fixture(autouse=True)
+def _clean_scope():
+    """The default scope is global to mmengine: no test inherits another's."""
+    yield
+    DefaultScope._instance_dict.clear()
+
+
 @pytest.fixture
 def mmpretrain_scope():
     """Build models as a config with default_scope = 'mmpretrain' would."""
     from mmengine.registry import init_default_scope
 
-    before = DefaultScope.get_current_instance()
     init_default_scope("mmpretrain")
-    yield
-    if before is not None:
-        init_default_scope(before.scope_name)
