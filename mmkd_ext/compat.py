@@ -16,18 +16,43 @@ import hook mends it as it loads.
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from importlib import metadata
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
+
+from mmkd_ext.config_paths import (
+    ConfigNotFoundError,
+    module_folder,
+    own_configs,
+    package_configs,
+    resolve_config,
+    resolve_in_package,
+)
+
+__all__ = [
+    "FAMILIES",
+    "ConfigNotFoundError",
+    "StackInfo",
+    "apply",
+    "configs_found_twice",
+    "force_weights_only",
+    "mim_name",
+    "mim_traps",
+    "own_configs",
+    "package_configs",
+    "rebuild_ops_command",
+    "resolve_config",
+    "rival_distributions",
+    "stack_info",
+    "version_traps",
+]
 
 # module -> its distribution, per family. A stack is whole when all of one column are there.
 FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -49,12 +74,7 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-_WITH_CONFIGS = ("mmkd_ext", "mmpretrain", "mmdet", "mmseg")
 _CONFIG_MODULE = "mmengine.config.config"
-
-
-class ConfigNotFoundError(FileNotFoundError):
-    """No such config; the message says where it was looked for."""
 
 
 class StackInfo(NamedTuple):
@@ -106,75 +126,89 @@ def mim_name(module: str) -> str:
     return hit[0] if hit else module
 
 
-def resolve_config(name: str | os.PathLike, search: bool = True) -> str:
-    """The absolute path of a config.
-
-    Args:
-        name: A path (``~`` is expanded), ``'pkg::folder/name.py'``, or a bare ``name`` or
-            ``name.py`` of one of this package's own configs.
-        search: Whether to look for a bare name among our configs when no such file exists.
-
-    Raises:
-        ConfigNotFoundError: There is no such file, or more than one of that bare name.
-    """
-    text = os.fspath(name)
-    if "::" in text:
-        return _resolve_in_package(text)
-    path = Path(text).expanduser()
-    if path.is_file():
-        return str(path.absolute())
-    if path.is_dir():
-        raise ConfigNotFoundError(f"Config {text} is a directory; name a file in it.")
-    if search and path.name == text:
-        found = own_configs().get(text.removesuffix(".py"), ())
-        if len(found) == 1:
-            return str(found[0])
-        if found:
-            listed = ", ".join(map(str, found))
-            raise ConfigNotFoundError(f"Config {text!r} is ambiguous: {listed}. Give a path.")
-    place = "" if path.is_absolute() else f" in {Path.cwd()}"
-    hint = _close_names(path.name.removesuffix(".py"))
-    raise ConfigNotFoundError(f"Config {text} does not exist{place}.{hint}")
+def rival_distributions() -> str:
+    """The distributions that provide the same modules, for a message."""
+    rows = []
+    for module in FAMILIES["onedl"]:
+        dists = [dist for modules in FAMILIES.values() for dist in modules[module]]
+        there = [dist for dist in dists if _version(dist)]
+        if len(there) > 1:
+            rows.append(" and ".join(there))
+    return ", ".join(rows) or "each provides a part of the modules"
 
 
-def package_configs(module: str) -> Path:
-    """The folder that ``module::`` configs are relative to.
-
-    That is ``<module>/.mim/configs`` where an installed package carries it, else ``configs``
-    beside the module's folder (a checkout installed in editable mode).
-
-    Raises:
-        ConfigNotFoundError: The module is not installed, or has no configs.
-    """
-    folder = _module_folder(module)
-    if folder is None:
-        known = ", ".join(m for m in _WITH_CONFIGS if _module_folder(m))
-        raise ConfigNotFoundError(
-            f"Configs of {module!r} were asked for, but no such module is installed (installed "
-            f"are {known}). Names before `::` are import names: mmpretrain, mmdet, mmseg."
+def version_traps() -> list[tuple[str, str, str]]:
+    """Known bad combinations of versions that are installed: (subject, found, remedy)."""
+    found = []
+    family, versions = stack_info()
+    number = {module: _number(hit[1]) for module, hit in versions.items() if hit}
+    torch = _number(_version("torch") or "0")
+    if family == "onedl":
+        if number.get("mmengine", (9,)) < (0, 10, 12):
+            remedy = "pip install 'onedl-mmengine>=0.10.12'"
+            found.append(
+                ("onedl-mmengine", "older than 0.10.12 (0.10.11 lacks mmengine.dist)", remedy)
+            )
+        return found
+    stay = "or move to the onedl stack (`make env`)"
+    if "mmengine" in number and number["mmengine"] < (0, 11):
+        if torch >= (2, 6):
+            what = "mmengine 0.10 dies on torch 2.6 and later when it reads its own checkpoint"
+            found.append(("resume", what, f"pip install 'torch<2.6', {stay}"))
+        if _number(_version("setuptools") or "0") >= (82,):
+            what = "setuptools 82 and later have no pkg_resources, which mmengine and mim import"
+            found.append(("setuptools", what, "pip install 'setuptools<82'"))
+        if _number(_version("numpy") or "0") >= (2,):
+            found.append(("numpy", "numpy 2 with the original stack", "pip install 'numpy<2'"))
+    if number.get("mmcv", (0,)) >= (2, 2):
+        for module in ("mmdet", "mmseg"):
+            if module in number:
+                what = f"{module} {versions[module][1]} refuses mmcv 2.2 and later"
+                found.append((module, what, f"mim install 'mmcv==2.1.0', {stay}"))
+    if versions["mmcv"] and versions["mmcv"][0] == "mmcv-lite":
+        found.append(
+            ("mmcv-lite", "mmcv without ops: mmdet and mmseg fail", "mim install mmcv==2.1.0")
         )
-    candidates = (folder / ".mim" / "configs", folder.parent / "configs")
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    raise ConfigNotFoundError(
-        f"{module} at {folder} carries no configs (looked for {candidates[0]} and "
-        f"{candidates[1]}). Install it from a wheel or as an editable checkout."
+    return found
+
+
+def rebuild_ops_command() -> str:
+    """How to get mmcv with its ops on this stack."""
+    if stack_info().family == "openmmlab":
+        return "mim install mmcv==2.1.0 (a compiled wheel for your torch and CUDA)"
+    return (
+        "MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir --force-reinstall "
+        "--no-deps onedl-mmcv==2.3.6"
     )
 
 
-@lru_cache(maxsize=1)
-def own_configs() -> dict[str, tuple[Path, ...]]:
-    """Our configs by bare name (no extension); building blocks in ``_base_`` are left out."""
-    found: dict[str, tuple[Path, ...]] = {}
-    try:
-        root = package_configs("mmkd_ext")
-    except ConfigNotFoundError:
-        return found
-    for path in sorted(root.rglob("*.py")):
-        if "_base_" not in path.relative_to(root).parts:
-            found[path.stem] = (*found.get(path.stem, ()), path)
-    return found
+def mim_traps() -> list[tuple[str, str, str]]:
+    """What keeps this stack's mim from finding our configs: (subject, found, remedy)."""
+    family, versions = stack_info()
+    folder = module_folder("mmkd_ext")
+    if versions["mim"] is None or folder is None or not _is_editable():
+        return []
+    if family == "openmmlab":
+        return [("openmim", "cannot find an editable install", "Install a wheel: pip install .")]
+    if (folder / ".mim").exists():
+        what = f"{folder / '.mim'} in an editable install makes mim find every config twice"
+        return [("onedl-mim", what, "Remove that folder.")]
+    return []
+
+
+def configs_found_twice() -> dict[str, list[str]]:
+    """Our configs whose file name exists more than once where mim looks.
+
+    onedl-mim walks the whole checkout of an editable install: environment, results and all.
+    """
+    if not _is_editable():
+        return {}
+    wanted = {f"{name}.py" for name in own_configs()}
+    places: dict[str, list[str]] = {}
+    for folder, _, files in os.walk(package_configs("mmkd_ext").parent, followlinks=True):
+        for name in wanted.intersection(files):
+            places.setdefault(name, []).append(os.path.join(folder, name))
+    return {name: found for name, found in sorted(places.items()) if len(found) > 1}
 
 
 def force_weights_only() -> None:
@@ -190,39 +224,6 @@ def force_weights_only() -> None:
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
-def _resolve_in_package(text: str) -> str:
-    module, _, relative = text.partition("::")
-    if not re.fullmatch(r"\w+", module) or not relative or "::" in relative:
-        raise ConfigNotFoundError(
-            f"Config {text!r} is not of the form package::folder/name.py "
-            "(the package by its import name, such as mmpretrain)."
-        )
-    root = package_configs(module)
-    path = root / relative
-    if path.is_file():
-        return str(path)
-    if path.suffix != ".py" and path.with_name(path.name + ".py").is_file():
-        return str(path.with_name(path.name + ".py"))
-    same_name = sorted(root.rglob(path.name)) if path.name else []
-    if same_name:
-        hint = f" Did you mean {module}::{same_name[0].relative_to(root)}?"
-    else:
-        siblings = path.parent.glob("*.py") if path.parent.is_dir() else []
-        hint = _close_to(path.stem, [p.stem for p in siblings]) or f" It was looked for in {root}."
-    raise ConfigNotFoundError(f"Config {text} does not exist.{hint}")
-
-
-def _close_names(stem: str) -> str:
-    return _close_to(stem, list(own_configs()))
-
-
-def _close_to(stem: str, names: Sequence[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(stem, names, n=3)
-    return f" Close: {', '.join(f'{name}.py' for name in close)}." if close else ""
-
-
 def _version(dist: str) -> str | None:
     try:
         return metadata.version(dist)
@@ -230,14 +231,16 @@ def _version(dist: str) -> str | None:
         return None
 
 
-def _module_folder(module: str) -> Path | None:
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _is_editable() -> bool:
     try:
-        spec = importlib.util.find_spec(module)  # a top-level name: imports nothing
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not spec.origin:
-        return None
-    return Path(spec.origin).parent
+        text = metadata.distribution("mmkd_ext").read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:
+        return False
+    return bool(json.loads(text).get("dir_info", {}).get("editable"))
 
 
 def _mend(config_module: ModuleType) -> None:
@@ -259,7 +262,7 @@ def _mend(config_module: ModuleType) -> None:
         # their `type='CustomDataset'` would be looked for among our own datasets.
         scope = None if module == "mmkd_ext" else module
         try:
-            return _resolve_in_package(cfg_path), scope
+            return resolve_in_package(cfg_path), scope
         except ConfigNotFoundError as error:
             raise ConfigNotFoundError(f"In the bases of config {filename}: {error}") from None
 
@@ -270,7 +273,7 @@ def _mend(config_module: ModuleType) -> None:
     # top of the fork. A module's own name serves them as well.
     table = sys.modules["mmengine.config.utils"].MODULE2PACKAGE
     for module in FAMILIES["onedl"]:
-        if module in table and _version(table[module]) is None and _module_folder(module):
+        if module in table and _version(table[module]) is None and module_folder(module):
             table[module] = module
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mmkd_ext.registry import MODELS
 
 from .build import LossTerm, build_losses, plan_losses
+from .checkpoint import install_reader
 from .optim import install as install_optimizer_view
 from .probe import untouched_random_state
 from .schedule import Progress, factor_of
@@ -72,6 +73,7 @@ class Distiller(StudentState, BaseModel):
         data_preprocessor: dict | nn.Module | None = None,
         input_shape: Sequence[int] = (3, 224, 224),
     ) -> None:
+        install_reader()
         if teacher is not None and teachers:
             raise ValueError("give the Distiller `teacher` or `teachers`, not both")
         if student_loss_weight < 0:
@@ -87,9 +89,9 @@ class Distiller(StudentState, BaseModel):
                 name: _build_teacher(config, student, teacher_mode, name)
                 for name, config in configs.items()
             }
-            self._terms = plan_losses(losses, student, self.teachers)
-            self.distill = build_losses(self._terms, student, self.teachers, input_shape)
-        self._recorder = Recorder(student, self._tap_names(None), "student")
+            self.terms = plan_losses(losses, student, self.teachers)
+            self.distill = build_losses(self.terms, student, self.teachers, input_shape)
+        self.recorder = Recorder(student, self._tap_names(None), "student")
         for name, member in self.teachers.items():
             member.watch(self._tap_names(name))
         self._reported = False
@@ -97,8 +99,8 @@ class Distiller(StudentState, BaseModel):
     def _tap_names(self, teacher: str | None) -> list[str]:
         """Modules to watch in the student (None) or in a teacher."""
         if teacher is None:
-            return [tap.name for term in self._terms for tap in leaves(term.taps.student)]
-        heard = [term for term in self._terms if term.teacher == teacher]
+            return [tap.name for term in self.terms for tap in leaves(term.taps.student)]
+        heard = [term for term in self.terms if term.teacher == teacher]
         return [tap.name for term in heard for tap in leaves(term.taps.teacher)]
 
     @property
@@ -145,23 +147,23 @@ class Distiller(StudentState, BaseModel):
             weight and schedule, which is logged but not summed.
         """
         progress = Progress.current()
-        factors = {term.name: factor_of(term.schedules, progress) for term in self._terms}
-        active = [term for term in self._terms if factors[term.name] != 0]
+        factors = {term.name: factor_of(term.schedules, progress) for term in self.terms}
+        active = [term for term in self.terms if factors[term.name] != 0]
         for member in self.teachers.values():
             member.update(self.student)
         try:
-            with self._recorder.arm():
+            with self.recorder.arm():
                 outputs = self.student(inputs, data_samples, mode="loss")
             results = self._weigh_student(outputs)
-            student_taps = self._student_taps(active)
-            teacher_taps = self._teacher_taps(active, inputs, data_samples)
+            student_taps = self.student_taps(active)
+            teacher_taps: dict[str, Any] = {}
+            for name in self.teachers:
+                teacher_taps |= self.teacher_taps(name, active, inputs, data_samples)
         finally:
-            self._recorder.clear()
-            for member in self.teachers.values():
-                member.recorder.clear()
+            self.forget_taps()
         if not self._reported:
             self._report(student_taps, teacher_taps)
-        for term in self._terms:
+        for term in self.terms:
             if term in active:
                 pair = student_taps[term.name], teacher_taps.get(term.name)
                 results |= self._evaluate(term, *pair, data_samples, factors[term.name])
@@ -180,37 +182,55 @@ class Distiller(StudentState, BaseModel):
             for key, value in outputs.items()
         }
 
-    def _student_taps(self, active: Sequence[LossTerm]) -> dict[str, Any]:
+    def student_taps(self, terms: Sequence[LossTerm]) -> dict[str, Any]:
+        """What the student's taps put out in the last armed forward, by loss name.
+
+        Raises:
+            TapError: A tap never fired, was changed in place, or carries no gradient (where
+                gradients are enabled).
+        """
         values = {}
-        for term in active:
+        for term in terms:
             if torch.is_grad_enabled():
-                check_gradient(term.taps.student, self._recorder)
-            values[term.name] = gather(term.taps.student, self._recorder)
+                check_gradient(term.taps.student, self.recorder)
+            values[term.name] = gather(term.taps.student, self.recorder)
         return values
 
-    def _teacher_taps(
-        self, active: Sequence[LossTerm], inputs: Any, data_samples: list | None
+    def teacher_taps(
+        self, name: str, terms: Sequence[LossTerm], inputs: Any, data_samples: list | None
     ) -> dict[str, Any]:
-        """Run each teacher that an active loss hears, as far as the student's firings ask."""
-        values: dict[str, Any] = {}
-        for name, member in self.teachers.items():
-            heard = [term for term in active if term.teacher == name]
-            if not heard:
-                continue
-            wanted = {term.name: self._firings(term) for term in heard}
-            need: dict[str, int] = {}
-            for term in heard:
-                for tap, count in zip(leaves(term.taps.teacher), wanted[term.name], strict=True):
-                    need[tap.name] = max(count, need.get(tap.name, 1))
-            batch = member.prepare(inputs, self.data_preprocessor, data_samples)
-            recorder = member.run(batch, data_samples, need)
-            for term in heard:
-                values[term.name] = gather(term.taps.teacher, recorder, wanted[term.name])
-        return values
+        """Run one teacher for those of ``terms`` that hear it; what its taps put out, by loss name.
+
+        The student must have run: its firings say how far the teacher must.
+
+        Args:
+            name: Which teacher.
+            terms: The losses at work; a teacher that none of them hears does not run.
+            inputs: The student's preprocessed batch.
+            data_samples: The batch's samples.
+        """
+        heard = [term for term in terms if term.teacher == name]
+        if not heard:
+            return {}
+        wanted = {term.name: self._firings(term) for term in heard}
+        need: dict[str, int] = {}
+        for term in heard:
+            for tap, count in zip(leaves(term.taps.teacher), wanted[term.name], strict=True):
+                need[tap.name] = max(count, need.get(tap.name, 1))
+        member = self.teachers[name]
+        batch = member.prepare(inputs, self.data_preprocessor, data_samples)
+        recorder = member.run(batch, data_samples, need)
+        return {term.name: gather(term.taps.teacher, recorder, wanted[term.name]) for term in heard}
+
+    def forget_taps(self) -> None:
+        """Let go of everything that was tapped."""
+        self.recorder.clear()
+        for member in self.teachers.values():
+            member.recorder.clear()
 
     def _firings(self, term: LossTerm) -> list[int]:
         """For each teacher tap, how often its partner in the student fired."""
-        counts = [len(self._recorder.firings(tap)) for tap in leaves(term.taps.student)]
+        counts = [len(self.recorder.firings(tap)) for tap in leaves(term.taps.student)]
         partners = leaves(term.taps.teacher)
         return counts if len(counts) == len(partners) else [max(counts)] * len(partners)
 
@@ -237,7 +257,7 @@ class Distiller(StudentState, BaseModel):
     def _report(self, student: dict[str, Any], teacher: dict[str, Any]) -> None:
         """Say once what the taps put out, and refuse a teacher whose output is not finite."""
         self._reported = True
-        for term in self._terms:
+        for term in self.terms:
             if term.name not in student:
                 continue
             for tensor in tensors_in(teacher.get(term.name)):

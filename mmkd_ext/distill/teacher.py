@@ -31,7 +31,8 @@ class Teacher:
 
     Args:
         config: The teacher's config: a path, ``'pkg::folder/name.py'``, a model's own dict, or a
-            whole config with ``model`` (and perhaps a top-level ``data_preprocessor``).
+            whole config with ``model`` (and perhaps a top-level ``data_preprocessor``). Where it
+            has no ``data_preprocessor``, the student's input is taken to fit as it is.
         checkpoint: Path or URL of its weights; ``None`` leaves it as initialised, said loudly.
         mode: ``'eval'``, or ``'train'`` for parity with published runs that left the teacher's
             batch norm and dropout in training mode.
@@ -66,16 +67,22 @@ class Teacher:
         self.compile = compile
         self.entry = forward
         self.hint = hint
-        self.model = self._freeze(config if isinstance(config, nn.Module) else build_model(config))
+        if isinstance(config, nn.Module):
+            model, self._has_preprocessor = config, hasattr(config, "data_preprocessor")
+        else:
+            model, self._has_preprocessor = build_model(config)
+        self.model = self._freeze(model)
         self.recorder: Recorder | None = None
         self._loaded = False
         self._stats: tuple[InputStats | None, InputStats | None] | None = None
-        self._seen: dict[str, int] = {}  # firings of a whole forward, where fewer than asked for
+        self.seen: dict[str, int] = {}  # firings of a whole forward, where fewer than asked for
         if self.dtype == torch.float64:
             self.model.double()
 
     def _freeze(self, model: nn.Module) -> nn.Module:
-        return model.requires_grad_(False).train(self.mode == "train")
+        model.requires_grad_(False)
+        model.train(self.mode == "train")  # of mmpretrain's backbones this returns nothing
+        return model
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self  # an EMA copy of the distiller needs no second teacher
@@ -130,7 +137,7 @@ class Teacher:
     ) -> Any:
         """The student's preprocessed batch, re-normalised for this teacher."""
         if self._stats is None:  # read once: on a GPU each reading waits for the device
-            own = getattr(self.model, "data_preprocessor", None)
+            own = self.model.data_preprocessor if self._has_preprocessor else None
             self._stats = InputStats.of(student_preprocessor), InputStats.of(own)
         return renormalize(inputs, *self._stats, data_samples)
 
@@ -149,7 +156,7 @@ class Teacher:
         self.load()
         if self.model.training != (self.mode == "train"):
             self.model.train(self.mode == "train")
-        need = {name: min(count, self._seen.get(name, count)) for name, count in need.items()}
+        need = {name: min(count, self.seen.get(name, count)) for name, count in need.items()}
         finished = False
         with torch.no_grad(), self._precision(inputs), self.recorder.arm(need):
             try:
@@ -165,8 +172,18 @@ class Teacher:
                 ) from error
         if finished:
             counts = {name: len(self.recorder.outputs.get(name, ())) for name in need}
-            self._seen.update({n: c for n, c in counts.items() if 0 < c < need[n]})
+            self.seen.update({n: c for n, c in counts.items() if 0 < c < need[n]})
         return self.recorder
+
+    def predict(self, inputs: Any, data_samples: Any) -> Any:
+        """The whole network's predictions, in its own precision, in the mode it stands in.
+
+        Args:
+            inputs: What ``prepare`` returned.
+            data_samples: The batch's samples, which the network may write into.
+        """
+        with torch.no_grad(), self._precision(inputs):
+            return self.model(self._cast(inputs), data_samples, mode="predict")
 
     def _precision(self, inputs: Any) -> Any:
         if self.dtype is None:
@@ -224,11 +241,15 @@ class EMATeacher(Teacher):
         self.average.update_parameters(student)
 
 
-def build_model(config: str | Mapping[str, Any] | Config) -> nn.Module:
+def build_model(config: str | Mapping[str, Any] | Config) -> tuple[nn.Module, bool]:
     """Build the model of a config, whichever library's it is; its weights are not read.
 
     Args:
         config: As for :class:`Teacher`.
+
+    Returns:
+        The model, and whether the config says how its input is preprocessed. A model's own dict
+        often does not (mmpretrain keeps that at the top level): its input is then the student's.
 
     Raises:
         FileNotFoundError: No such config.
@@ -254,7 +275,7 @@ def build_model(config: str | Mapping[str, Any] | Config) -> nn.Module:
         model.setdefault("data_preprocessor", copy.deepcopy(preprocessor))
     if scope is not None:
         model.setdefault("_scope_", scope)
-    return MODELS.build(model)
+    return MODELS.build(model), model.get("data_preprocessor") is not None
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str, origin: str) -> None:

@@ -138,7 +138,7 @@ def test_reentrant_checkpointing_inside_is_refused_and_its_output_is_right():
         total(model(images, labels, mode="loss")).backward()
     for (name, p), q in zip(plain.named_parameters(), outer.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, msg=name)
-    assert outer._recorder.outputs == {}  # the recomputation in backward left nothing behind
+    assert outer.recorder.outputs == {}  # the recomputation in backward left nothing behind
 
 
 def _same_path(base):
@@ -154,18 +154,18 @@ def test_nothing_survives_the_step_and_only_the_loss_forward_records():
     model = distiller("stem").train()
     images, labels = batch()
     total(model(images, labels, mode="loss")).backward()
-    assert model._recorder.outputs == {}
+    assert model.recorder.outputs == {}
     assert model.teachers["teacher"].recorder.outputs == {}
     model(images, mode="tensor")
     model(images, labels, mode="predict")
     ema = copy.deepcopy(model)
-    with model._recorder.arm():
+    with model.recorder.arm():
         ema(images, mode="tensor")
-        assert model._recorder.outputs == {}
+        assert model.recorder.outputs == {}
     with pytest.raises(TypeError):
         model(images, None, mode="loss")
-    assert not model._recorder.armed
-    assert model._recorder.outputs == {}
+    assert not model.recorder.armed
+    assert model.recorder.outputs == {}
 
 
 def test_an_element_of_a_tuple_output():
@@ -206,7 +206,7 @@ def test_compiled_student_gives_the_same_values_and_gradients():
         outputs = model(images, labels, mode="loss")
         total(outputs).backward()
         model(images, mode="tensor")
-        assert model._recorder.outputs == {}
+        assert model.recorder.outputs == {}
         results.append((outputs["kd.loss_x"].item(), model.student.stem.weight.grad.clone()))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
     torch.testing.assert_close(results[0][1], results[1][1])

@@ -209,6 +209,20 @@ def test_the_distiller_feeds_the_renormalised_batch():
     torch.testing.assert_close(seen[0], (images + means).flip(1) / 2)
 
 
+def test_a_model_dict_without_a_preprocessor_takes_the_students_input_as_it_is(mmpretrain_scope):
+    student = Tiny(data_preprocessor=normalised((1, 2, 3), (4, 4, 4)))
+    tap = dict(student="stem", teacher="backbone.conv1")
+    images, _ = batch()
+    model = make(student=student, teacher=dict(config=CIFAR), tap=tap)
+    assert model.teachers["teacher"].prepare(images, model.data_preprocessor) is images
+    whole = dict(model=CIFAR, data_preprocessor=dict(mean=[0.0] * 3, std=[2.0] * 3))
+    model = make(student=student, teacher=dict(config=whole), tap=tap)
+    means = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    expected = (images * 4 + means) / 2
+    result = model.teachers["teacher"].prepare(images, model.data_preprocessor)
+    torch.testing.assert_close(result, expected)
+
+
 # --- precision -----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,213 @@
+"""One clear message for what a user can mend; a traceback for what is a bug.
+
+:func:`main_guard` wraps the ``main`` of every command. An expected failure ends with exit code 2
+and one message on stderr; ``MMKD_TRACEBACK=1`` shows the traceback as well. Expected is
+
+- a :class:`UserError`, and what the operating system refuses (no such file, no permission, disk
+  full, out of memory on the GPU);
+- an error that was *raised on purpose*, with a message, in this package or in an OpenMMLab
+  library: a ``raise`` or ``assert`` statement, unlike a lookup or a call that happened to fail;
+- an argument that a class named in a config does not know.
+"""
+
+from __future__ import annotations
+
+import difflib
+import dis
+import functools
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+TRACEBACK_VARIABLE = "MMKD_TRACEBACK"
+EXIT_CODE = 2
+
+_LIBRARIES = ("mmkd_ext", "mmengine", "mmcv", "mmpretrain", "mmdet", "mmseg")
+_ON_PURPOSE = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    ImportError,
+)
+_RAISE = dis.opmap["RAISE_VARARGS"]
+_BAD_ARGUMENT = re.compile(
+    r"(?P<callee>[\w.]+)\(\) (?:got an unexpected keyword argument '(?P<name>\w+)'"
+    r"|missing \d+ required|got multiple values)"
+)
+
+
+class UserError(Exception):
+    """Something the user can mend; the message says what, where, and what to do."""
+
+
+def main_guard(main: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command's ``main`` so that expected failures end in one message, exit code 2."""
+
+    @functools.wraps(main)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return main(*args, **kwargs)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            sys.exit(130)
+        except Exception as error:
+            message = explain(error)
+            if message is None:
+                raise
+            if os.environ.get(TRACEBACK_VARIABLE, "") not in ("", "0"):
+                traceback.print_exc()
+            _say(message)
+            sys.exit(EXIT_CODE)
+
+    return guarded
+
+
+def explain(error: BaseException) -> str | None:
+    """The one message for an expected error, or None for a bug that deserves its traceback."""
+    text = _text(error)
+    if isinstance(error, UserError):
+        return text
+    if isinstance(error, OSError):
+        return _worker_text(text) or _system_text(error)
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+        return f"Out of memory: {_first_line(text)} Lower the batch size or the image size."
+    if isinstance(error, ModuleNotFoundError) and error.name in _LIBRARIES:
+        return (
+            f"The module {error.name} is not installed in {sys.executable}. `make env` in the "
+            "checkout installs everything; `python -m mmkd_ext doctor` shows what is there."
+        )
+    if isinstance(error, TypeError) and _in_a_build(error):
+        found = _BAD_ARGUMENT.search(text)
+        if found:
+            return text + _argument_hint(error, found["name"])
+    if text and isinstance(error, _ON_PURPOSE) and not isinstance(error, NotImplementedError):
+        worker = _worker_text(text)
+        if worker is not None:
+            return worker
+        where = _raised_on_purpose(error)
+        if where == "mmengine.registry.build_functions" and isinstance(error, KeyError):
+            return text.partition(" Please check")[0] + _type_hint(error)
+        if where is not None:
+            return text if where.startswith("mmkd_ext") else f"{text} (from {where})"
+    return None
+
+
+def _say(message: str) -> None:
+    sys.stdout.flush()
+    rank = os.environ.get("RANK")
+    many = rank is not None and os.environ.get("WORLD_SIZE", "1") != "1"
+    prefix = f"error (rank {rank}): " if many else "error: "
+    print(prefix + message.strip(), file=sys.stderr, flush=True)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])  # str() of a KeyError is the repr of its message
+    return str(error)
+
+
+def _system_text(error: OSError) -> str:
+    if not error.strerror or error.filename is None:
+        return str(error) or type(error).__name__
+    name = os.fsdecode(error.filename) if not isinstance(error.filename, int) else "a file"
+    where = "" if os.path.isabs(name) else f" (relative to {os.getcwd()})"
+    hint = ""
+    if any(
+        frame.f_globals.get("__name__", "").partition(".")[2].startswith("datasets")
+        for frame, _ in _frames(error)
+    ):
+        hint = " --data-root PATH names the folder of the data."
+    return f"{error.strerror}: {name}{where}.{hint}"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0].strip() if text.strip() else ""
+
+
+def _worker_text(text: str) -> str | None:
+    """The last line of an error that a data loading process sent over, if it is expected."""
+    if "Original Traceback" not in text:
+        return None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if "in DataLoader worker" not in lines[0]:
+        return None
+    frames = [line.strip() for line in lines if line.lstrip().startswith("File ")]
+    statement = lines[-2].strip() if len(lines) > 1 else ""
+    expected = statement.startswith(("raise ", "assert ")) or re.match(
+        r"(FileNotFound|Permission|IsADirectory|NotADirectory)Error", lines[-1]
+    )
+    if not expected or not frames:
+        return None
+    return f"{lines[-1]} (while loading data)"
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, TracebackType]]:
+    current = error.__traceback__
+    while current is not None:
+        yield current.tb_frame, current
+        current = current.tb_next
+
+
+def _library_of(frame: FrameType) -> str | None:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name if name.partition(".")[0] in _LIBRARIES else None
+
+
+def _raised_on_purpose(error: BaseException) -> str | None:
+    """The module whose ``raise`` statement made the error, or None."""
+    last = None
+    for last in _frames(error):  # noqa: B007
+        pass
+    if last is None:
+        return None
+    frame, entry = last
+    module = _library_of(frame)
+    if module is None or frame.f_code.co_code[entry.tb_lasti] != _RAISE:
+        return None
+    return module
+
+
+def _in_a_build(error: BaseException) -> bool:
+    return any(
+        "build" in frame.f_code.co_name and _library_of(frame) for frame, _ in _frames(error)
+    )
+
+
+def _type_hint(error: BaseException) -> str:
+    """The registered names that come closest to an unknown ``type``."""
+    frame = list(_frames(error))[-1][0]
+    registry, wanted = frame.f_locals["registry"], str(frame.f_locals["obj_type"])
+    scope, _, name = wanted.rpartition(".")
+    while scope and registry.parent is not None:
+        registry = registry.parent
+    registry = registry.children.get(scope, registry) if scope else registry
+    close = difflib.get_close_matches(name, list(registry.module_dict), n=3)
+    if close:
+        return f" Did you mean {' or '.join(close)}?"
+    return " Check the spelling, the `default_scope`, and the config's `custom_imports`."
+
+
+def _argument_hint(error: BaseException, name: str | None) -> str:
+    """What the misspelt argument was probably meant to be, from the class being built."""
+    target = None
+    for frame, _ in _frames(error):
+        target = frame.f_locals.get("obj_cls", target) if _library_of(frame) else target
+    if target is None or name is None:
+        return "" if target is None else f" (while building {target.__name__})"
+    try:
+        known = [p for p in inspect.signature(target).parameters if p != "self"]
+    except (TypeError, ValueError):
+        return ""
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; {target.__name__} takes {', '.join(known)}."
