@@ -1,0 +1,1 @@
+"""Networks that upstream lacks, or has wrong; imported by the configs that use them."""

@@ -1,0 +1,61 @@
+"""The classification configs and how a test gets a small, checkpoint-free run out of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+
+from mmkd_ext import compat
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "configs" / "cls"
+CONFIGS = sorted(p for p in FOLDER.rglob("*.py") if "_base_" not in p.relative_to(FOLDER).parts)
+NUM_CLASSES = 1000
+
+
+def stock_configs() -> list[Path]:
+    """Every config that the installed OpenMMLab libraries carry, building blocks left out."""
+    folders = [compat.package_configs(name) for name in ("mmpretrain", "mmdet", "mmseg")]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    return [path for path in files if "_base_" not in path.parts]
+
+
+def code_lines(path: Path) -> list[str]:
+    """Lines that are neither blank nor comment."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def load(path: Path, size: int) -> Config:
+    """The config as it is, but for the teachers' checkpoints and the dry run's image size."""
+    cfg = Config.fromfile(path)
+    if "teacher" in cfg.model:
+        assert cfg.model.teacher.checkpoint
+        cfg.model.teacher.checkpoint = None
+    cfg.model.input_shape = (3, size, size)
+    return cfg
+
+
+def runner_of(cfg: Config, work_dir: Path) -> Runner:
+    """The real Runner, quiet, its seed set; its model initialised as training does it."""
+    cfg.work_dir = str(work_dir)
+    cfg.log_level = "ERROR"
+    cfg.randomness = dict(seed=0)
+    runner = Runner.from_cfg(cfg)
+    runner._init_model_weights()
+    return runner
+
+
+def made_batch(size: int, count: int = 4) -> dict:
+    """What the data loader hands to the model: raw images and samples, each label another."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, 3, size, size)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    samples = [DataSample().set_gt_label(7 * i + 1) for i in range(count)]
+    for sample in samples:
+        sample.set_field((size, size), "img_shape", field_type="metainfo")
+    return dict(inputs=list(images), data_samples=samples)
