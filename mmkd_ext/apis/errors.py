@@ -7,7 +7,8 @@ and one message on stderr; ``MMKD_TRACEBACK=1`` shows the traceback as well. Exp
   full, out of memory on the GPU);
 - an error that was *raised on purpose*, with a message, in this package or in an OpenMMLab
   library: a ``raise`` or ``assert`` statement, unlike a lookup or a call that happened to fail;
-- an argument that a class named in a config does not know.
+- an argument that a class named in a config does not know;
+- a few failures deep inside a library that come from the data (:func:`_data_text`).
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, TypeError) and _in_a_build(error):
         found = _BAD_ARGUMENT.search(text)
         if found:
-            return text + _argument_hint(error, found["name"])
+            return text + _argument_hint(error, found["callee"], found["name"])
+    about_data = _data_text(error, text)
+    if about_data is not None:
+        return about_data
     if text and isinstance(error, _ON_PURPOSE) and not isinstance(error, NotImplementedError):
         worker = _worker_text(text)
         if worker is not None:
@@ -137,7 +141,7 @@ def _worker_text(text: str) -> str | None:
     """The last line of an error that a data loading process sent over, if it is expected."""
     if "Original Traceback" not in text:
         return None
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip(" ^~")]
     if "in DataLoader worker" not in lines[0]:
         return None
     frames = [line.strip() for line in lines if line.lstrip().startswith("File ")]
@@ -147,7 +151,8 @@ def _worker_text(text: str) -> str | None:
     )
     if not expected or not frames:
         return None
-    return f"{lines[-1]} (while loading data)"
+    message = re.sub(r"^[\w.]+Error: ", "", lines[-1])
+    return _image_text(message) or f"{message} (while loading data)"
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, TracebackType]]:
@@ -196,13 +201,58 @@ def _type_hint(error: BaseException) -> str:
     return " Check the spelling, the `default_scope`, and the config's `custom_imports`."
 
 
-def _argument_hint(error: BaseException, name: str | None) -> str:
-    """What the misspelt argument was probably meant to be, from the class being built."""
-    target = None
-    for frame, _ in _frames(error):
-        target = frame.f_locals.get("obj_cls", target) if _library_of(frame) else target
-    if target is None or name is None:
-        return "" if target is None else f" (while building {target.__name__})"
+def _data_text(error: BaseException, text: str) -> str | None:
+    """What the user sees as a fault of the data, though a library failed on it by chance."""
+    *_, (frame, _) = _frames(error)
+    label = re.fullmatch(r"Target (-?\d+) is out of bounds\.", text)
+    if image := _image_text(text):
+        return image
+    if label and isinstance(error, IndexError):
+        scores = frame.f_locals.get("input")
+        classes = (
+            f"{scores.shape[1]} classes" if getattr(scores, "ndim", 0) > 1 else "fewer classes"
+        )
+        return (
+            f"An annotation of the data has the label {label[1]}, but the network tells {classes} "
+            "apart, counted from 0: correct the annotations, or num_classes of the head."
+        )
+    for outer, _ in _frames(error):
+        # numpy cannot concatenate the serialised annotations of no images at all.
+        if outer.f_code.co_name == "_serialize_data" and "at least one array" in text:
+            dataset = outer.f_locals["self"]
+            listed = getattr(dataset, "ann_file", "") or getattr(dataset, "data_prefix", "")
+            return (
+                f"The dataset {type(dataset).__name__} is empty: no usable image in {listed}. "
+                "Check ann_file, data_prefix and what the dataset filters out."
+            )
+    return None
+
+
+def _image_text(text: str) -> str | None:
+    image = re.fullmatch(r"failed to load image: (.+)", text)  # mmcv's words
+    if image is None:
+        return None
+    return f"{image[1]} cannot be read: it is corrupt, or no image. Mend it or take it out."
+
+
+def _class_in_sight(error: BaseException | None, name: str) -> type | None:
+    """The class of that name, or that inherits from it, among what the failing frames see."""
+    while error is not None:
+        for frame, _ in reversed(list(_frames(error))):
+            for value in (*frame.f_locals.values(), frame.f_globals.get(name)):
+                if isinstance(value, type) and any(c.__name__ == name for c in value.__mro__):
+                    return value
+        error = error.__cause__
+    return None
+
+
+def _argument_hint(error: BaseException, callee: str, name: str | None) -> str:
+    """What the misspelt argument was probably meant to be, from the class that refused it."""
+    target = _class_in_sight(error, callee.split(".")[-2] if "." in callee else callee)
+    if target is None:
+        return ""
+    if name is None:
+        return f" (while building {target.__name__})"
     try:
         known = [p for p in inspect.signature(target).parameters if p != "self"]
     except (TypeError, ValueError):
@@ -210,4 +260,5 @@ def _argument_hint(error: BaseException, name: str | None) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
+    known = [name for name in known if name not in ("args", "kwargs")]
     return f"; {target.__name__} takes {', '.join(known)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from mmkd_ext.registry import MODELS
 
 from .probe import dry_run
 from .schedule import LossSchedule, build_schedule
-from .tap_spec import TapPair, is_patterned, leaves, resolve_taps
+from .tap_spec import TapError, TapPair, is_patterned, leaves, resolve_taps
 from .teacher import EMATeacher, Teacher
 
 
@@ -55,6 +56,13 @@ def loss_class(kind: Any, where: str) -> type[nn.Module]:
         close = difflib.get_close_matches(kind, ours, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise KeyError(f"{where}: unknown loss type {kind!r}; {hint}Known: {', '.join(ours)}")
+    try:
+        inspect.signature(found.forward).bind(None, None, None, None)
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"{where}: {kind!r} is no distillation loss; its forward must take (student, teacher, "
+            "data_samples)"
+        ) from None
     return found
 
 
@@ -62,6 +70,11 @@ def plan_losses(
     losses: Mapping[str, Mapping[str, Any]], student: nn.Module, teachers: Mapping[str, Teacher]
 ) -> list[LossTerm]:
     """Read the ``losses`` of a config and resolve their taps, one term per loss module."""
+    if not isinstance(losses, Mapping) or not all(isinstance(c, Mapping) for c in losses.values()):
+        raise TypeError(
+            "the Distiller's `losses` must be a dict of dicts: dict(<name>=dict(type=..., "
+            f"tap=...)), not {losses!r}"
+        )
     if not losses:
         raise ValueError("the Distiller has no `losses`; without any, train the student itself")
     student_names = _module_names(student)
@@ -69,9 +82,15 @@ def plan_losses(
     for name, config in losses.items():
         args = dict(config)
         cls = loss_class(args.pop("type", None), f"losses[{name!r}]")
-        tap, schedules = args.pop("tap", None), build_schedule(args.pop("schedule", None))
+        tap, schedules = args.pop("tap", None), _schedules(name, args.pop("schedule", None))
         teacher = _teacher_of(name, args.pop("teacher", None), cls, teachers)
         names = _module_names(teachers[teacher].model) if teacher else None
+        if getattr(cls, "tap_structure", None) == "tensor" and _is_collection(tap):
+            raise TapError(
+                f"losses[{name!r}]: {cls.__name__} compares one output at a time, but its tap is "
+                f"a list or dict of names: {tap!r}. For one loss each write a brace, such as "
+                "'backbone.layer{3,4}'"
+            )
         pairs = resolve_taps(tap, student_names, names, name)
         numbered = is_patterned(tap)
         for index, pair in enumerate(pairs):
@@ -93,14 +112,28 @@ def build_losses(
     _infer_args(terms, student, teachers, input_shape)
     modules = nn.ModuleDict()
     for term in terms:
+        cls = term.cls  # a local, where the error message looks for the arguments it takes
         try:
-            module = term.cls(**term.args)
+            module = cls(**term.args)
         except (TypeError, ValueError) as error:
             raise type(error)(f"losses[{term.name!r}]: {error}") from error
         for arg in getattr(module, "teacher_modules", ()):
             module.bind_teacher(arg, _teacher_module(term, getattr(module, arg), teachers))
         modules[term.name] = module
     return modules
+
+
+def _is_collection(tap: Any) -> bool:
+    if isinstance(tap, Mapping) and set(tap) <= {"student", "teacher"}:
+        return any(_is_collection(value) for value in tap.values())
+    return isinstance(tap, (Mapping, list, tuple))
+
+
+def _schedules(loss: str, config: Any) -> tuple[LossSchedule, ...]:
+    try:
+        return build_schedule(config)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"losses[{loss!r}]: {error}") from error
 
 
 def _teacher_of(

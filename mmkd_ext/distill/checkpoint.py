@@ -24,6 +24,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mm_checkpoint
 
+from mmkd_ext import compat
 from mmkd_ext.distill.atomic_file import atomic_save, atomic_write_text
 
 __all__ = [
@@ -167,8 +168,11 @@ def install_reader() -> None:
     """Make mmengine's own loading of files and http(s) addresses go through this module.
 
     Covers ``load_from``, ``resume``, ``init_cfg=dict(type='Pretrained')`` and the test tools;
-    uses mmengine's registration of loaders, for this process only. Calling it twice is harmless.
+    uses mmengine's registration of loaders, for this process only. What other schemes
+    (``torchvision://`` ...) and libraries read by themselves is held to weights only, too. Calling
+    it twice is harmless.
     """
+    compat.force_weights_only()
 
     def load_from_local(filename: str, map_location: Any = None) -> dict:
         return read_checkpoint(filename, map_location=map_location)

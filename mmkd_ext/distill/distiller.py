@@ -10,7 +10,9 @@ Validation, test and inference are the student alone.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,7 +28,7 @@ from .optim import install as install_optimizer_view
 from .probe import untouched_random_state
 from .schedule import Progress, factor_of
 from .student_state import StudentState
-from .tap_spec import leaves
+from .tap_spec import TapError, leaves
 from .taps import Recorder, check_gradient, describe, gather, tensors_in
 from .teacher import EMATeacher, Teacher
 
@@ -48,7 +50,7 @@ class Distiller(StudentState, BaseModel):
             arguments>)``. ``tap`` is described in :mod:`mmkd_ext.distill.tap_spec`, ``schedule``
             in :mod:`mmkd_ext.distill.schedule`; ``teacher`` names one of several.
         teacher: ``dict(config=..., checkpoint=...)`` and the other arguments of
-            :class:`~mmkd_ext.distill.teacher.Teacher`; a model's own dict; or
+            :class:`~mmkd_ext.distill.teacher.Teacher`; a config's path; a model's own dict; or
             ``dict(type='EMATeacher', momentum=...)``. ``None`` for self-distillation.
         teachers: Several, by name.
         student_loss_weight: Factor of the student's own losses (released KD: ``1 - alpha``).
@@ -94,7 +96,7 @@ class Distiller(StudentState, BaseModel):
         self.recorder = Recorder(student, self._tap_names(None), "student")
         for name, member in self.teachers.items():
             member.watch(self._tap_names(name))
-        self._reported = False
+        self._reported: set[str] = set()  # losses whose taps were described and checked
 
     def _tap_names(self, teacher: str | None) -> list[str]:
         """Modules to watch in the student (None) or in a teacher."""
@@ -149,11 +151,13 @@ class Distiller(StudentState, BaseModel):
         progress = Progress.current()
         factors = {term.name: factor_of(term.schedules, progress) for term in self.terms}
         active = [term for term in self.terms if factors[term.name] != 0]
-        for member in self.teachers.values():
-            member.update(self.student)
+        if self.training and torch.is_grad_enabled():
+            for member in self.teachers.values():
+                member.update(self.student)
+        student = self.student if self._reported else self._uncompiled_student
         try:
             with self.recorder.arm():
-                outputs = self.student(inputs, data_samples, mode="loss")
+                outputs = student(inputs, data_samples, mode="loss")
             results = self._weigh_student(outputs)
             student_taps = self.student_taps(active)
             teacher_taps: dict[str, Any] = {}
@@ -161,10 +165,10 @@ class Distiller(StudentState, BaseModel):
                 teacher_taps |= self.teacher_taps(name, active, inputs, data_samples)
         finally:
             self.forget_taps()
-        if not self._reported:
-            self._report(student_taps, teacher_taps)
         for term in self.terms:
             if term in active:
+                if term.name not in self._reported:
+                    self._report(term, student_taps[term.name], teacher_taps.get(term.name))
                 pair = student_taps[term.name], teacher_taps.get(term.name)
                 results |= self._evaluate(term, *pair, data_samples, factors[term.name])
             else:
@@ -191,9 +195,12 @@ class Distiller(StudentState, BaseModel):
         """
         values = {}
         for term in terms:
-            if torch.is_grad_enabled():
-                check_gradient(term.taps.student, self.recorder)
-            values[term.name] = gather(term.taps.student, self.recorder)
+            try:
+                if torch.is_grad_enabled():
+                    check_gradient(term.taps.student, self.recorder)
+                values[term.name] = gather(term.taps.student, self.recorder)
+            except TapError as error:
+                raise TapError(f"losses[{term.name!r}]: {error}") from None
         return values
 
     def teacher_taps(
@@ -240,38 +247,49 @@ class Distiller(StudentState, BaseModel):
         module = self.distill[term.name]
         try:
             value = module(student, teacher, data_samples)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, RuntimeError) as error:
+            kinds = (TypeError, ValueError, RuntimeError)
+            kind = next(kind for kind in kinds if isinstance(error, kind))
+            raise kind(
                 f"{term.where}: {error} (student {describe(student)}, teacher {describe(teacher)})"
             ) from error
         weights = getattr(module, "loss_weight", 1.0)
         terms = value if isinstance(value, Mapping) else {"": value}
         results = {}
         for key, scalar in terms.items():
+            if not isinstance(scalar, Tensor) or scalar.numel() != 1:
+                raise TypeError(
+                    f"{term.where}: {type(module).__name__} must return a scalar, or a dict of "
+                    f"scalars, not {describe(scalar)}"
+                )
             name = f"{term.name}_{key}" if key else term.name
             weight = weights.get(key, 1.0) if isinstance(weights, Mapping) else weights
             results[f"kd.loss_{name}"] = scalar * factor
             results[f"kd.raw_{name.replace('loss', 'l')}"] = scalar.detach() / (weight or 1.0)
         return results
 
-    def _report(self, student: dict[str, Any], teacher: dict[str, Any]) -> None:
+    def _report(self, term: LossTerm, student: Any, teacher: Any) -> None:
         """Say once what the taps put out, and refuse a teacher whose output is not finite."""
-        self._reported = True
-        for term in self.terms:
-            if term.name not in student:
-                continue
-            for tensor in tensors_in(teacher.get(term.name)):
-                if not torch.isfinite(tensor).all():
-                    raise ValueError(
-                        f"{term.where}: the teacher's output holds NaN or infinity; check its "
-                        "checkpoint, its input normalisation and its dtype"
-                    )
-            extra = sum(p.numel() for p in self.distill[term.name].parameters())
-            against = f" against {describe(teacher[term.name])}" if term.name in teacher else ""
-            print_log(
-                f"{term.where}: {describe(student[term.name])}{against}, {extra:,} parameters",
-                logger="current",
+        self._reported.add(term.name)
+        if not all(torch.isfinite(tensor).all() for tensor in tensors_in(teacher)):
+            raise ValueError(
+                f"{term.where}: the teacher's output holds NaN or infinity; check its checkpoint, "
+                "its input normalisation and its dtype"
             )
+        extra = sum(p.numel() for p in self.distill[term.name].parameters())
+        against = "" if teacher is None else f" against {describe(teacher)}"
+        print_log(
+            f"{term.where}: {describe(student)}{against}, {extra:,} parameters", logger="current"
+        )
+
+    @torch.compiler.disable
+    def _uncompiled_student(self, *args: Any, **kwargs: Any) -> Any:
+        """The first loss forward: in compiled code a change in place after a tap goes unseen."""
+        stance = getattr(torch.compiler, "set_stance", None)  # torch >= 2.6
+        with stance("force_eager") if stance else nullcontext():
+            return self.student(*args, **kwargs)
 
     def get_layer_depth(self, param_name: str) -> tuple[int, int]:
         """The student's answer; loss modules count as its last layer (no decay of their rate)."""
@@ -304,13 +322,17 @@ def _build_teacher(config: Any, student: nn.Module, mode: str, name: str) -> Tea
     """A teacher from its config: our keys, a model's own dict, or a built network."""
     if isinstance(config, nn.Module):
         return Teacher(config, mode=mode, name=name)
-    args = dict(config)
+    if not isinstance(config, (str, Mapping)):
+        raise TypeError(
+            f"teacher {name!r} must be dict(config=..., checkpoint=...), not {config!r}"
+        )
+    args = dict(config=config) if isinstance(config, str) else dict(config)
     kind = str(args.get("type", "")).removeprefix("mmkd_ext.")
     if kind in ("EMATeacher", "Teacher"):
         args.pop("type")
-    elif "type" in args:  # the model's own dict, perhaps with a checkpoint beside it
-        checkpoint = args.pop("checkpoint", None)
-        return Teacher(args, checkpoint, mode=mode, name=name)
+    elif "type" in args:  # the model's own dict, with our keys beside it
+        ours = set(inspect.signature(Teacher).parameters) - {"config"}
+        args = {key: args.pop(key) for key in ours & set(args)} | {"config": args}
     args = {"mode": mode, "name": name, **args}
     try:
         return EMATeacher(student, **args) if kind == "EMATeacher" else Teacher(**args)

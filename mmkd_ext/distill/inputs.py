@@ -7,6 +7,7 @@ flipped in between, and padding that is again the teacher's zero.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,24 +71,39 @@ def renormalize(
             f"which can be translated for an image batch (N, C, H, W) only, not for "
             f"{type(inputs).__name__}; give both the same data_preprocessor"
         )
-    mean_s, std_s, mean_t, std_t = (
-        torch.tensor(values, device=inputs.device, dtype=torch.float32).view(1, -1, 1, 1)
-        for values in (student.mean, student.std, teacher.mean, teacher.std)
-    )
-    images = inputs.float() * std_s + mean_s
-    if student.flip != teacher.flip and images.shape[1] == 3:
+    images = inputs.float()
+    flip = student.flip != teacher.flip and images.shape[1] == 3
+    if flip:
         images = images.flip(1)
-    images = (images - mean_t) / std_t
+    scale, shift = _scale_and_shift(student, teacher, flip, inputs.device)
+    images = images * scale + shift
     _zero_padding(images, data_samples)
     return images.to(inputs.dtype)
 
 
+@functools.lru_cache(maxsize=32)
+def _scale_and_shift(
+    student: InputStats, teacher: InputStats, flip: bool, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """``(x * std_s + mean_s - mean_t) / std_t`` as one product and sum, (1, C or 1, 1, 1) each.
+
+    Kept per device: made anew each step, the copy to a GPU would wait for the device.
+    """
+    mean_s, std_s, mean_t, std_t = (
+        torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1)
+        for values in (student.mean, student.std, teacher.mean, teacher.std)
+    )
+    if flip:
+        mean_s, std_s = mean_s.flip(1), std_s.flip(1)
+    pair = std_s / std_t, (mean_s - mean_t) / std_t
+    return tuple(tensor.to(device=device, dtype=torch.float32) for tensor in pair)
+
+
 def _zero_padding(images: Tensor, data_samples: Sequence[Any] | None) -> None:
     """Both preprocessors pad after normalising, so padding is 0 to both; restore that."""
-    height, width = images.shape[-2:]
+    size = tuple(images.shape[-2:])
     for image, sample in zip(images, data_samples or (), strict=False):
-        shape = getattr(sample, "img_shape", None)
-        if shape is None:
-            continue
-        image[:, shape[0] :] = 0 if shape[0] < height else image[:, shape[0] :]
-        image[:, :, shape[1] :] = 0 if shape[1] < width else image[:, :, shape[1] :]
+        shape = tuple(getattr(sample, "img_shape", size))[:2]
+        if shape != size:
+            image[:, shape[0] :] = 0
+            image[:, :, shape[1] :] = 0

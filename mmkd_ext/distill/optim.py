@@ -55,6 +55,9 @@ def _loss_groups(
     constructor: DefaultOptimWrapperConstructor, losses: nn.ModuleDict
 ) -> list[dict[str, Any]]:
     options = {k: v for k, v in (constructor.paramwise_cfg or {}).items() if k in _GENERAL}
+    if "custom_keys" in options:  # the others mean modules of the student, by parts of their names
+        keys = options.pop("custom_keys")
+        options |= {"custom_keys": {k: v for k, v in keys.items() if k.startswith("distill")}}
     trained = [[p for p in loss.parameters() if p.requires_grad] for loss in losses.values()]
     if not options:
         return [{"params": params} for params in trained if params]

@@ -67,8 +67,9 @@ def dry_run(
             raise
         raise TapError(
             f"tap {silent[0]!r}: the {side} failed on a blank image of {tuple(input_shape)} before "
-            f"the tap fired ({type(error).__name__}: {error}); set the Distiller's input_shape to "
-            "what the network takes, or give the loss its channels"
+            f"the tap fired ({type(error).__name__}: {error}); give the loss its channels, so "
+            "that no such run is needed, or, if the image is to blame, set the Distiller's "
+            "input_shape to what the network takes"
         ) from error
     finally:
         for handle in handles:

@@ -8,12 +8,13 @@ training. Being functions of the progress alone, schedules need no state to resu
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, print_log
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ class LossSchedule:
 
     def factor(self, progress: Progress) -> float:
         """The factor at this progress."""
+        if self.by == "epoch" and progress.max_epochs == 1 and max(self.begin, self.end or 0) > 1:
+            _warn_of_one_epoch(self)
         shape, start, stop = _SHAPES[self.type]
         start = start if self.start is None else self.start
         stop = stop if self.stop is None else self.stop
@@ -117,6 +120,16 @@ class LossSchedule:
         span = end - self.begin
         fraction = (position - self.begin) / span if span > 0 else float(position >= end)
         return shape(min(max(fraction, 0.0), 1.0), start, stop)
+
+
+@functools.lru_cache
+def _warn_of_one_epoch(schedule: LossSchedule) -> None:
+    print_log(
+        f"{schedule} counts epochs, and training lasts one epoch: mmengine's iteration loops "
+        "always say so. In such a loop give by='iter' and count iterations.",
+        logger="current",
+        level=30,
+    )
 
 
 def build_schedule(config: Any) -> tuple[LossSchedule, ...]:

@@ -19,7 +19,8 @@ class StudentState:
 
     The student's modules, and its own parameters and buffers, are shared, not copied: the names in
     ``state_dict``, ``named_parameters`` and ``named_modules`` are the student's, the student itself
-    is reachable as ``student`` but is no child.
+    is reachable as ``student`` but is no child. To replace a child, set it here: that reaches the
+    student too, while ``distiller.student.neck = ...`` would not reach back.
     """
 
     student: nn.Module
@@ -49,6 +50,10 @@ class StudentState:
             return getattr(student, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        student = self.__dict__.get("student")
+        if student is not None and name in student.__dict__ and name not in self.__dict__:
+            setattr(student, name, value)  # a plain attribute of the student, set by some hook
+            return
         super().__setattr__(name, value)
         self._mirror(name)
 

@@ -62,16 +62,21 @@ class Recorder:
         side: str,
         handles: list[RemovableHandle] | None = None,
     ) -> None:
+        self.model = model
         self.side = side
         self.armed = False
         self.outputs: dict[str, list[Any]] = {}
-        self._versions: dict[str, list[list[int]]] = {}
+        self._versions: dict[str, list[dict[int, int]]] = {}  # per output: id of tensor -> version
         self._need: Mapping[str, int] | None = None
-        modules = dict(model.named_modules())
+        self._tapped: dict[str, nn.Module] = {}
         for name in dict.fromkeys(names):
-            handle = modules[name].register_forward_hook(_Hook(self, name))
+            handle = self._tap(name)
             if handles is not None:
                 handles.append(handle)
+
+    def _tap(self, name: str) -> RemovableHandle:
+        self._tapped[name] = self.model.get_submodule(name)
+        return self._tapped[name].register_forward_hook(_Hook(self, name))
 
     def stop_after(self, modules: Iterable[nn.Module]) -> None:
         """Check for the stop at the end of these modules too (their insides are compiled)."""
@@ -82,7 +87,7 @@ class Recorder:
         """Keep one output; stop the forward if it was the last one needed."""
         self.outputs.setdefault(name, []).append(output)
         if not torch.compiler.is_compiling():
-            versions = [tensor._version for tensor in tensors_in(output)]
+            versions = {id(tensor): tensor._version for tensor in tensors_in(output)}
             self._versions.setdefault(name, []).append(versions)
         if self.satisfied and not torch.compiler.is_compiling():
             raise StopForward
@@ -101,6 +106,10 @@ class Recorder:
         The outputs stay readable after the block, until ``clear()`` or the next arming.
         """
         self.clear()
+        if not torch.compiler.is_compiling():
+            for name, module in self._tapped.items():
+                if self.model.get_submodule(name) is not module:
+                    self._tap(name)  # replaced since: SyncBN conversion puts new modules in
         self._need = need
         self.armed = True
         try:
@@ -124,18 +133,23 @@ class Recorder:
         """
         outputs = self.outputs.get(tap.name, [])
         if not outputs:
+            children = [name for name, _ in self._tapped[tap.name].named_children()]
+            inside = f" inside it ({', '.join(children[:8])})" if children else " near it"
             raise TapError(
-                f"tap {str(tap)!r} of the {self.side} never fired: the forward does not call that "
-                "module itself (a head may call only its sub-modules); tap a module inside it"
+                f"tap {str(tap)!r} of the {self.side} never fired: the forward went past the "
+                "module's own call, as for a head of which only parts are called, a module that "
+                "another mode of the forward uses, or one fused by efficient_conv_bn_eval; tap a "
+                f"module{inside} that is called"
             )
-        for output, versions in zip(outputs, self._versions.get(tap.name, []), strict=False):
-            if [tensor._version for tensor in tensors_in(output)] != versions:
+        selected = [select(output, tap, self.side) for output in outputs]
+        for value, versions in zip(selected, self._versions.get(tap.name, []), strict=False):
+            if any(tensor._version != versions[id(tensor)] for tensor in tensors_in(value)):
                 raise TapError(
-                    f"tap {str(tap)!r} of the {self.side}: its output {describe(output)} was "
+                    f"tap {str(tap)!r} of the {self.side}: its output {describe(value)} was "
                     "changed in place after it fired (an in-place activation or addition); tap "
                     "the module that makes the change, or set inplace=False there"
                 )
-        return [select(output, tap, self.side) for output in outputs]
+        return selected
 
 
 def select(output: Any, tap: Tap, side: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -127,7 +128,9 @@ class Teacher:
             try:
                 weights = weights_of(read_checkpoint(self.checkpoint))
             except CheckpointError as error:
-                hint = f" {self.hint}" if self.hint else ""
+                path = str(self.checkpoint)
+                missing = "://" not in path and not Path(path).expanduser().exists()
+                hint = f" {self.hint}" if self.hint and missing else ""
                 raise CheckpointError(f"{self.name}: {error}{hint}") from None
             load_weights(self.model, weights, self.name, self.checkpoint)
         self._freeze(self.model)
@@ -141,6 +144,7 @@ class Teacher:
             self._stats = InputStats.of(student_preprocessor), InputStats.of(own)
         return renormalize(inputs, *self._stats, data_samples)
 
+    @torch.compiler.disable  # a compiled training step would trace past the stop; see `compile`
     def run(self, inputs: Any, data_samples: Any, need: Mapping[str, int]) -> Recorder:
         """Run the frozen network until every tap has fired as often as ``need`` says.
 
@@ -198,7 +202,7 @@ class Teacher:
         return inputs
 
     def update(self, student: nn.Module) -> None:
-        """Called once a training step, before the forward; only an EMA teacher has work here."""
+        """Called before every training forward; only an EMA teacher has work here."""
 
 
 class EMATeacher(Teacher):
@@ -225,11 +229,12 @@ class EMATeacher(Teacher):
         if not 0 < momentum < 1:
             raise ValueError(f"{name}: momentum must lie between 0 and 1, not {momentum}")
         self.average = ExponentialMovingAverage(student, momentum=momentum)
+        self._averaged: int | None = None  # state of the student's weights at the last update
         super().__init__(self.average.module, mode=mode, dtype=dtype, forward=forward, name=name)
 
     def apply_(self, function: Any) -> None:
-        """As for any teacher; the average moves as a whole, its step count included."""
-        self.average._apply(function)
+        """As for any teacher; the step count stays on the CPU, where reading it costs no wait."""
+        self.model._apply(function)
 
     def load(self) -> None:
         """Nothing to read: the first update copies the student, or a resume restored it."""
@@ -237,8 +242,15 @@ class EMATeacher(Teacher):
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
-        """Average the student in; the very first call copies it (mmengine's step 0)."""
-        self.average.update_parameters(student)
+        """Average the student in; the very first call copies it (mmengine's step 0).
+
+        Once an optimizer step: forwards between which no parameter changed (accumulated
+        gradients) count once.
+        """
+        state = sum(parameter._version for parameter in student.parameters())
+        if state != self._averaged:
+            self.average.update_parameters(student)
+            self._averaged = state
 
 
 def build_model(config: str | Mapping[str, Any] | Config) -> tuple[nn.Module, bool]:

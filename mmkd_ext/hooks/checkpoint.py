@@ -13,6 +13,7 @@ import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmkd_ext.distill.atomic_file import (
     atomic_write_bytes,
@@ -24,6 +25,7 @@ from mmkd_ext.distill.atomic_file import (
 from mmkd_ext.distill.checkpoint import CheckpointError, install_reader, read_checkpoint
 from mmkd_ext.hooks.random_state import RANDOM_STATE_KEY, capture_random_state
 from mmkd_ext.hooks.resume_point import Choice, check_explicit, choose_latest
+from mmkd_ext.hooks.weight_checks import require_finite, require_match
 from mmkd_ext.registry import HOOKS
 
 
@@ -40,6 +42,8 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
       that reads, with a warning that names both. When there are checkpoints but none reads, that
       is an error: never a silent start from scratch.
     - Everything is read weights-only (:mod:`mmkd_ext.distill.checkpoint`).
+    - A checkpoint of which nothing fits the model is an error, and so is saving a model whose
+      parameters are NaN: the good checkpoints before it stay.
     - The random state of every rank is stored under ``random_state`` (a list, one entry a rank);
       :class:`mmkd_ext.hooks.ExactResumeHook` puts it back.
 
@@ -55,10 +59,6 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         Raises:
             CheckpointError: There is something to load and it cannot be used.
         """
-        from mmkd_ext import compat
-
-        if hasattr(compat, "force_weights_only"):
-            compat.force_weights_only()
         install_reader()
         resume, load_from = bool(runner._resume), runner._load_from
         if isinstance(runner._resume, str):  # FlexibleRunner takes a path there
@@ -89,7 +89,35 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             folders.append(Path(self.out_dir) / Path(runner.work_dir).name)
         return choose_latest(folders, [self.filename_tmpl, "epoch_{}.pth", "iter_{}.pth"])
 
+    def before_train(self, runner: Any) -> None:
+        """Refuse a training of no steps, whose checkpoint would pass for a trained one.
+
+        Raises:
+            ValueError: The training set has no whole batch.
+        """
+        super().before_train(runner)
+        loader = runner.train_dataloader
+        sized = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+        if sized and len(loader) == 0:
+            raise ValueError(
+                f"The training set has {len(loader.dataset)} samples, not enough for one batch of "
+                f"{loader.batch_size} (drop_last={loader.drop_last}): lower batch_size, or check "
+                "what the dataset filters out."
+            )
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse a checkpoint of another network.
+
+        Raises:
+            CheckpointError: Nothing in it fits the model.
+        """
+        if isinstance(runner, Runner):  # others shard checkpoints in ways of their own
+            require_match(runner.model, checkpoint, str(runner._load_from or "The checkpoint"))
+
     # ------------------------------------------------------------------ saving
+
+    def _last_good(self, runner: Any) -> str | None:
+        return self.last_ckpt or (runner._load_from if runner._resume else None)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Put in the random states that were gathered from all ranks."""
@@ -98,6 +126,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         # Saving itself runs in the main process only; this method runs in all.
+        require_finite(runner.model, self._last_good(runner))
         self._random_states = all_gather_object(_training_random_state(runner))
         try:
             if self._is_plain_local(runner):
@@ -151,6 +180,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         if not self.save_best or not self._is_plain_local(runner):
             super()._save_best_checkpoint(runner, metrics)
             return
+        require_finite(runner.model, self._last_good(runner))
         # mmengine removes the old best before it writes the new one: let it write first.
         saves, backend = _AtomicSaves(runner), self.file_backend
         self.file_backend = removals = _LateRemovals(backend)

@@ -99,6 +99,7 @@ class ExactResumeHook(Hook):
             return
         if resumed:
             self._warn_of_inexact_position(runner, loop, loader)
+            self._warn_of_pending_gradients(runner)
         self._take_over_seed(runner, loader, loaded if resumed else {})
         # Iterators draw their workers' base seed; give them a generator of their own.
         loader.generator = torch.Generator()
@@ -222,6 +223,15 @@ class ExactResumeHook(Hook):
                 f"The checkpoint was written in the middle of an epoch (iteration {loop.iter}, "
                 f"{len(loader)} to an epoch). An epoch-based loop starts that epoch anew, so the "
                 "resumed run will not end where an unbroken one would; save by epoch instead."
+            )
+
+    def _warn_of_pending_gradients(self, runner: Any) -> None:
+        counts = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
+        if counts > 1 and runner.iter % counts:
+            runner.logger.warning(
+                f"The checkpoint was written between two optimizer steps (iteration {runner.iter}, "
+                f"accumulative_counts={counts}). Pending gradients are not saved, so the resumed "
+                "run will not end where an unbroken one would; save at multiples of that count."
             )
 
     def _warn_of_validation_schedulers(self, runner: Any) -> None:

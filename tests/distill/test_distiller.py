@@ -109,6 +109,8 @@ def test_attributes_and_methods_answer_as_on_the_student():
     assert model.head is model.student.head
     assert model.get_layer_depth("stem.weight") == (0, 3)
     assert model.get_layer_depth("distill.c.connector.weight") == (2, 3)
+    model.epoch = 5  # a hook that sets a plain attribute means the student
+    assert model.student.epoch == 5
     with pytest.raises(AttributeError, match="bbox_head"):
         _ = model.bbox_head
     assert not hasattr(model, "bbox_head")
@@ -205,6 +207,45 @@ def test_names_with_and_without_prefix_and_from_other_scopes():
         make(dict(m=dict(type="MGDLos", tap="stem")))
     with pytest.raises(TypeError, match=r"losses\['m'\].*mask_ration"):
         make(dict(m=dict(type="MGDLoss", tap="stem", mask_ration=0.5)))
+
+
+def test_what_a_loss_returns_and_takes_is_checked():
+    class Map(Distance):
+        def forward(self, student, teacher, data_samples=None):
+            return student - teacher
+
+    class Clash(Distance):
+        def forward(self, student, teacher, data_samples=None):
+            return (student @ teacher[:1, :1, :3]).mean()
+
+    images, labels = batch()
+    model = make(dict(m=dict(type=Map, tap="stem")), teacher=Tiny()).train()
+    with pytest.raises(TypeError, match=r"losses\['m'\].*Map must return a scalar.*\(2, 4, 8, 8\)"):
+        model(images, labels, mode="loss")
+    model = make(dict(c=dict(type=Clash, tap="stem")), teacher=Tiny()).train()
+    with pytest.raises(RuntimeError, match=r"losses\['c'\] \(student tap stem"):
+        model(images, labels, mode="loss")
+    with pytest.raises(TypeError, match="BaseDataPreprocessor' is no distillation loss"):
+        make(dict(x=dict(type="mmengine.BaseDataPreprocessor", tap="stem")))
+    with pytest.raises(TapError, match=r"MGDLoss compares one output at a time.*brace"):
+        make(dict(m=dict(type="MGDLoss", tap=["stem", "body.0"])))
+
+
+def test_a_loss_that_warms_up_is_checked_when_it_begins():
+    hub = MessageHub.get_instance("warm_up_test")
+    for key, value in dict(iter=0, max_iters=100, max_epochs=10).items():
+        hub.update_info(key, value)
+    try:
+        losses = dict(a=dict(type=Distance, tap="stem", schedule=dict(type="warmup", end=1)))
+        model = make(losses, teacher=Tiny()).train()
+        model.teacher.stem.weight.data.fill_(float("nan"))
+        images, labels = batch()
+        assert "kd.loss_a" not in model(images, labels, mode="loss")
+        hub.update_info("iter", 1)
+        with pytest.raises(ValueError, match=r"losses\['a'\].*NaN"):
+            model(images, labels, mode="loss")
+    finally:
+        MessageHub._instance_dict.pop("warm_up_test")
 
 
 def test_mgd_channels_are_inferred_and_its_parameters_train():
@@ -319,7 +360,10 @@ def test_ema_copies_share_the_teacher_and_record_nothing():
     total(model(images, labels, mode="loss")).backward()
     ema.update_parameters(model)
     assert torch.equal(ema.module.student.stem.weight, model.stem.weight)
-    ema.module(images, mode="tensor")
+    with model.recorder.arm():
+        ema.module.train().requires_grad_(True)(images, labels, mode="loss")
+        assert model.recorder.outputs == {}
+    assert ema.module.recorder.outputs == {}
     fresh = ExponentialMovingAverage(make(), momentum=0.5)
     fresh.load_state_dict(ema.state_dict())
     assert torch.equal(fresh.module.student.stem.weight, model.stem.weight)
@@ -357,6 +401,9 @@ def test_prediction_is_the_students_alone():
         (dict(teachers=dict(a=Tiny())), ValueError, "not both"),
         (dict(student_loss_weight=-1), ValueError, "student_loss_weight"),
         (dict(losses=dict(x=dict(tap="stem"))), KeyError, "needs a `type`"),
+        (dict(losses=dict(x="MGDLoss")), TypeError, "dict of dicts"),
+        (dict(losses=[dict(type=Distance, tap="stem")]), TypeError, "dict of dicts"),
+        (dict(teacher=3), TypeError, "teacher 'teacher' must be dict"),
         (dict(losses=dict(x=dict(type=Distance))), TapError, "no `tap`"),
         (dict(losses={"a.b": dict(type=Distance, tap="stem")}), ValueError, "no dot"),
         (dict(student_weight=1), TypeError, "student_weight"),

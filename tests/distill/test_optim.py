@@ -162,13 +162,17 @@ def test_custom_keys_reach_the_loss_modules_and_an_optimizer_resumes():
     model = Distiller(
         student=Tiny(),
         teacher=Tiny(width=6),
-        losses=dict(a=dict(type=Connected, tap="stem")),
+        losses=dict(
+            a=dict(type=Connected, tap="stem"),
+            stem_kd=dict(type=Connected, tap="stem"),  # named like a module of the student
+        ),
         input_shape=(3, 8, 8),
     )
     wrapper = build_optim_wrapper(model, config)
     rates = {names[0]: group["lr"] for group, names in groups(model, wrapper)}
     assert rates["distill.a.connector.weight"] == 1.0
     assert rates["stem.weight"] == pytest.approx(0.01)
+    assert rates["distill.stem_kd.connector.weight"] == 0.1
     images = torch.randn(2, 3, 8, 8)
     outputs = model.train()(images, [torch.tensor(0), torch.tensor(1)], mode="loss")
     loss, _ = model.parse_losses(outputs)

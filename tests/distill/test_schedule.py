@@ -58,6 +58,21 @@ def test_unknown_argument_and_unknown_length():
         LossSchedule("cosine", end=4).factor(Progress(3))
 
 
+def test_counting_epochs_in_an_iteration_loop_is_said_aloud(monkeypatch):
+    import mmkd_ext.distill.schedule as module
+
+    lines = []
+    monkeypatch.setattr(module, "print_log", lambda text, **kwargs: lines.append(text))
+    schedule = LossSchedule("stop", end=20001)
+    for i in range(3):
+        assert schedule.factor(Progress(i, 40000, 1)) == 1
+    assert len(lines) == 1
+    assert "by='iter'" in lines[0]
+    LossSchedule("stop", end=20001, by="iter").factor(Progress(5, 40000, 1))
+    LossSchedule("cosine").factor(Progress(5, 40000, 1))
+    assert len(lines) == 1
+
+
 def test_progress_reads_the_message_hub():
     hub = MessageHub.get_instance("schedule_test")
     hub.update_info("iter", 7)

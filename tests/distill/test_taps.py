@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.model import revert_sync_batchnorm
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -199,23 +200,46 @@ def test_compiled_student_gives_the_same_values_and_gradients():
     images, labels = batch()
     eager = distiller("stem", loss=Connected).train()
     compiled = copy.deepcopy(eager)
-    compiled.student.forward = torch.compile(compiled.student.forward, backend="aot_eager")
-    results = []
-    for model in (eager, compiled):
-        torch.manual_seed(3)
-        outputs = model(images, labels, mode="loss")
-        total(outputs).backward()
-        model(images, mode="tensor")
-        assert model.recorder.outputs == {}
-        results.append((outputs["kd.loss_x"].item(), model.student.stem.weight.grad.clone()))
-    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
-    torch.testing.assert_close(results[0][1], results[1][1])
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled.student.forward = torch.compile(compiled.student.forward, backend=backend)
+    results = {}
+    for name, model in (("eager", eager), ("compiled", compiled)):
+        for _ in range(3):
+            torch.manual_seed(3)
+            model.zero_grad()
+            outputs = model(images, labels, mode="loss")
+            total(outputs).backward()
+            model(images, mode="tensor")
+            assert model.recorder.outputs == {}
+            grad = model.student.stem.weight.grad.clone()
+            results.setdefault(name, []).append((outputs["kd.loss_x"].item(), grad))
+    assert graphs
+    for (value, grad), (expected, wanted) in zip(
+        results["compiled"], results["eager"], strict=True
+    ):
+        assert value == pytest.approx(expected, rel=1e-6)
+        torch.testing.assert_close(grad, wanted)
+
+
+class Counting(nn.Identity):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x
 
 
 def test_compiled_teacher_stops_and_agrees():
     images, labels = batch()
     plain = distiller("stem").train()
-    compiled = distiller("stem", teacher=dict(config=Tiny(), compile=dict(backend="aot_eager")))
+    net = Tiny()
+    net.late = Counting()
+    compiled = distiller("stem", teacher=dict(config=net, compile=dict(backend="aot_eager")))
     compiled.teacher.load_state_dict(plain.teacher.state_dict())
     compiled.student.load_state_dict(plain.student.state_dict())
     values = []
@@ -224,3 +248,65 @@ def test_compiled_teacher_stops_and_agrees():
             torch.manual_seed(3)
             values.append(model(images, labels, mode="loss")["kd.loss_x"].item())
     assert values == pytest.approx([values[0]] * 4, rel=1e-6)
+    assert net.late.calls == 0
+
+
+def test_a_change_in_place_is_refused_before_compiled_code_could_hide_it():
+    images, labels = batch()
+    model = distiller("body.1").train()
+    model.student.forward = torch.compile(model.student.forward, backend="eager")
+    for _ in range(2):
+        with pytest.raises(TapError, match=r"'body.1' of the student.*changed in place"):
+            model(images, labels, mode="loss")
+
+
+def test_a_compiled_training_step_still_stops_the_teacher():
+    images, labels = batch()
+    net = Tiny()
+    net.late = Counting()
+    model = distiller("stem", teacher=net).train()
+    step = torch.compile(lambda: model(images, labels, mode="loss"), backend="eager")
+    values = []
+    for _ in range(3):
+        torch.manual_seed(3)
+        values.append(step()["kd.loss_x"].item())
+    assert values == pytest.approx([values[0]] * 3, rel=1e-6)
+    assert net.late.calls == 0
+
+
+def test_a_replaced_module_is_tapped_again():
+    images, labels = batch()
+    model = distiller("body.1", student=_not_in_place(), teacher=_not_in_place()).train()
+    torch.manual_seed(3)
+    expected = model(images, labels, mode="loss")["kd.loss_x"]
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    revert_sync_batchnorm(model)
+    torch.manual_seed(3)
+    torch.testing.assert_close(model(images, labels, mode="loss")["kd.loss_x"], expected)
+
+
+def _not_in_place():
+    net = Tiny()
+    net.relu.inplace = False
+    return net
+
+
+def test_only_the_tapped_element_must_stay_as_it_was():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x * 1, x * 2
+
+    class Paired(Tiny):
+        def __init__(self):
+            super().__init__()
+            self.pair = Pair()
+
+        def features(self, inputs):
+            first, second = self.pair(self.stem(inputs))
+            return [first, second.relu_()]
+
+    images, labels = batch()
+    distiller("pair[0]", student=Paired(), teacher=Paired()).train()(images, labels, mode="loss")
+    model = distiller("pair[1]", student=Paired(), teacher=Paired()).train()
+    with pytest.raises(TapError, match=r"'pair\[1\]'.*in place"):
+        model(images, labels, mode="loss")

@@ -128,10 +128,16 @@ def test_a_tap_that_fires_less_often_than_its_partner_stops_early_from_the_secon
         assert model.teacher.late.count == expected
 
 
-def test_the_stop_leaves_grad_mode_and_hooks_alone():
+def test_the_stop_leaves_grad_mode_and_saved_tensor_hooks_alone():
     images, labels = batch()
     model = make().train()
-    total(model(images, labels, mode="loss")).backward()
+    packed = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(1) or t, lambda t: t):
+        outputs = model(images, labels, mode="loss")
+        before = len(packed)
+        (torch.ones(2, requires_grad=True) ** 2).sum()
+    assert len(packed) > before  # still in force after the stop
+    total(outputs).backward()
     assert torch.is_grad_enabled()
     assert model.student.stem.weight.grad is not None
     assert model.teacher.stem.weight.grad is None
@@ -270,7 +276,16 @@ def test_config_as_path_dict_model_dict_or_a_distilled_one(tmp_path, monkeypatch
         model=dict(type="mmkd_ext.Distiller", student=CIFAR, losses=dict(), teacher=None),
     )
     monkeypatch.chdir(tmp_path)
-    for config in (str(path), "tiny.py", whole, dict(config=whole), plain, dict(config=distilled)):
+    with_ours = dict(plain, mode="eval", hint="a hint")  # the model's own dict with our keys
+    for config in (
+        str(path),
+        "tiny.py",
+        whole,
+        dict(config=whole),
+        plain,
+        with_ours,
+        dict(config=distilled),
+    ):
         given = config if isinstance(config, dict) else dict(config=config)
         if given is whole:
             given = dict(config=whole)
@@ -432,6 +447,21 @@ def test_ema_teacher_follows_the_student_and_is_saved():
     bare.load_state_dict(model.student.state_dict(), strict=False)
     bare(images, labels, mode="loss")
     assert torch.equal(bare.teacher.stem.weight, model.student.stem.weight)
+
+
+def test_an_ema_teacher_counts_optimizer_steps():
+    model = make(teacher=dict(type="EMATeacher", momentum=0.25)).train()
+    images, labels = batch()
+    average = model.teachers["teacher"].average
+    for _ in range(3):  # accumulating gradients: no parameter changes
+        model(images, labels, mode="loss")
+    assert average.steps == 1
+    with torch.no_grad():
+        model.student.stem.weight.add_(1)
+        model(images, labels, mode="loss")  # not a training step
+    assert average.steps == 1
+    model(images, labels, mode="loss")
+    assert average.steps == 2
 
 
 def test_teacher_of_another_library_for_a_segmentors_backbone():

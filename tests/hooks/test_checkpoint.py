@@ -250,3 +250,13 @@ def test_weights_alone_cannot_be_resumed_from(tmp_path):
         check_explicit(str(tmp_path / "w.pth"), resume=True)
     assert check_explicit(str(tmp_path / "w.pth"), resume=False).path is None
     assert check_explicit("https://example.com/w.pth", resume=False).path is None
+
+
+def test_a_training_of_no_steps_is_refused(tmp_path):
+    from .tiny_run import config, loader, run
+
+    hook = dict(checkpoint=dict(type="mmkd_ext.CheckpointHook"))
+    changes = dict(train_dataloader=dict(loader(batch_size=10_000), drop_last=True))
+    with pytest.raises(ValueError, match=r"samples, not enough for one batch of 10000"):
+        run(config(tmp_path, default_hooks=hook, **changes))
+    assert not list(tmp_path.rglob("*.pth"))
