@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
 
 torch.set_num_threads(1)
 
@@ -25,6 +26,18 @@ def _clean_scope():
     """The default scope is global to mmengine: no test inherits another's."""
     yield
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def _clean_reading():
+    """A Distiller closes full unpickling for its whole process; tests write files that need it."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before, schemes = os.environ.get(name), dict(CheckpointLoader._schemes)
+    yield
+    CheckpointLoader._schemes = schemes
+    os.environ.pop(name, None)
+    if before is not None:
+        os.environ[name] = before
 
 
 @pytest.fixture
