@@ -1,9 +1,15 @@
 """Shared by all tests: quiet logs, one BLAS thread, a clean registry scope."""
 
+import atexit
 import logging
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if "MMKD_DEMO_ROOT" not in os.environ:  # not the user's own demo data; one folder for all workers
+    os.environ["MMKD_DEMO_ROOT"] = tempfile.mkdtemp(prefix="mmkd_ext-tests-")
+    atexit.register(shutil.rmtree, os.environ["MMKD_DEMO_ROOT"], ignore_errors=True)
 
 import pytest
 import torch

@@ -14,5 +14,5 @@ model = dict(
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0)))
 default_hooks = dict(
     logger=dict(interval=2),
-    checkpoint=dict(interval=50, max_keep_ckpts=2))  # halfway, to resume from, and at the end
+    checkpoint=dict(interval=75, max_keep_ckpts=2))  # halfway, to resume from, and at the end
 randomness = dict(seed=0)

@@ -178,6 +178,18 @@ class Distiller(StudentState, BaseModel):
                     results[f"kd.loss_{term.name}"] = sum(idle)
         return results
 
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """As mmengine's, but what is logged as ``loss`` is always the total.
+
+        A student whose own loss is called ``loss`` (mmpretrain's are) would take its place; that
+        one is logged as ``student.loss``.
+        """
+        total, log_vars = super().parse_losses(losses)
+        if "loss" in losses:
+            log_vars["student.loss"] = log_vars["loss"]
+            log_vars["loss"] = total
+        return total, log_vars
+
     def _weigh_student(self, outputs: dict[str, Any]) -> dict[str, Any]:
         if self.student_loss_weight == 1:
             return dict(outputs)

@@ -182,6 +182,21 @@ def test_log_keys_weights_and_schedule():
     torch.testing.assert_close(loss, total(outputs))
 
 
+def test_the_logged_loss_is_the_total():
+    class Plain(Tiny):
+        def forward(self, inputs, data_samples=None, mode="tensor"):
+            outputs = super().forward(inputs, data_samples, mode)
+            return dict(loss=outputs["loss_cls"]) if mode == "loss" else outputs
+
+    model = make(student=Plain()).train()
+    images, labels = batch()
+    outputs = model(images, labels, mode="loss")
+    loss, logged = model.parse_losses(outputs)
+    torch.testing.assert_close(loss, outputs["loss"] + outputs["kd.loss_c"])
+    torch.testing.assert_close(logged["loss"], loss)
+    torch.testing.assert_close(logged["student.loss"], outputs["loss"])
+
+
 def test_a_stopped_loss_runs_no_teacher_but_keeps_its_parameters_in_the_graph():
     losses = dict(c=dict(type=Connected, tap="stem", schedule=dict(type="stop", end=0)))
     model = make(losses).train()

@@ -56,7 +56,7 @@ custom_imports = dict(imports=['mmkd_ext', 'witness'], allow_failed_imports=Fals
 custom_hooks = [dict(type='Witness')]
 model = dict(teacher=dict(checkpoint=None))
 train_cfg = dict(max_epochs=1, val_interval=1)
-train_dataloader = dict(batch_size=10)
+train_dataloader = dict(batch_size=5)
 """
 
 

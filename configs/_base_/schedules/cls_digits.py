@@ -1,11 +1,13 @@
-# 100 epochs of 2 steps, SGD with warm-up and cosine decay: the students' budget.
+# 150 epochs of 2 steps, SGD with warm-up and cosine decay: the students' budget. On the val split a
+# rate of 0.2 beats 0.4 for the student alone as well as with a teacher (0.1 and 0.8 had lost in a
+# schedule of 100 epochs).
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.4, momentum=0.9, nesterov=True, weight_decay=1e-4),
+    optimizer=dict(type='SGD', lr=0.2, momentum=0.9, nesterov=True, weight_decay=1e-4),
     clip_grad=dict(max_norm=5.0))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, begin=0, end=10, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=10, end=100, T_max=90, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=15, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=15, end=150, T_max=135, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)
+train_cfg = dict(by_epoch=True, max_epochs=150, val_interval=15)
 val_cfg = dict()
 test_cfg = dict()

@@ -23,7 +23,7 @@ TEACHER = "mmkd_ext::demo/cls_digits_teacher.py"
 BASELINE = "mmkd_ext::demo/cls_digits_baseline.py"
 DISTILLED = "mmkd_ext::demo/cls_digits_distill.py"
 # With the students' few images an epoch of the teacher is as short as theirs.
-FEW_LABELS_EPOCHS = 100
+FEW_LABELS_EPOCHS = 150
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:

@@ -16,28 +16,32 @@ from mmkd_ext.apis.demo.runs import Evaluation, Run
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes and in grey.
 TEACHER, BASELINE, DISTILLED = "#555555", "#D55E00", "#0072B2"
+LOSSES = ("#009E73", "#CC79A7", "#56B4E9")
 DPI = 110
 
 
 def curves(teacher: Run, baseline: Sequence[Run], distilled: Sequence[Run]) -> bytes:
-    """Top-1 on the val split and training loss over the epochs, every seed and the mean."""
-    figure = _figure(9.6, 3.8)
-    left, right = figure.subplots(1, 2)
+    """Accuracy, the students' own loss and the distillation losses; every seed and the mean."""
+    figure = _figure(12.6, 3.8)
+    accuracy, own, added = figure.subplots(1, 3)
     for runs, colour, name in (
         (baseline, BASELINE, "student alone"),
         (distilled, DISTILLED, "student distilled"),
     ):
-        _lines(left, [run.val_top1 for run in runs], colour, name)
-        _lines(right, [run.train_loss for run in runs], colour, name)
+        _lines(accuracy, [run.val_top1 for run in runs], colour, name)
+        _lines(own, [run.student_loss for run in runs], colour, name)
+    for loss, colour in zip(distilled[0].kd_losses, LOSSES, strict=False):
+        _lines(added, [run.kd_losses[loss] for run in distilled], colour, loss)
     last = teacher.val_top1[-1][1]
-    left.axhline(last, color=TEACHER, linestyle="--", linewidth=1.2, label=f"teacher ({last:.1f})")
-    left.set(xlabel="epoch", ylabel="top-1 on the val split (%)", title="Accuracy")
-    low = min(value for run in (*baseline, *distilled) for _, value in run.val_top1)
-    left.set_ylim(bottom=min(low, 95) - 2, top=100.5)
-    left.legend(loc="lower right", frameon=False)
-    right.set(xlabel="epoch", ylabel="sum of all losses (nats)", title="Training loss")
-    right.set_yscale("log")
-    right.legend(loc="upper right", frameon=False)
+    accuracy.axhline(last, color=TEACHER, linestyle="--", lw=1.2, label=f"teacher ({last:.1f})")
+    accuracy.set(xlabel="epoch", ylabel="top-1 on the val split (%)", title="Accuracy")
+    accuracy.set_ylim(0, 102)
+    own.set(xlabel="epoch", ylabel="cross-entropy with the labels (nats)", title="Training loss")
+    added.set(xlabel="epoch", ylabel="weighted loss", title="Distillation losses")
+    for axes in (own, added):
+        axes.set_yscale("log")
+    for axes, place in ((accuracy, "lower right"), (own, "upper right"), (added, "upper right")):
+        axes.legend(loc=place, frameon=False)
     return _png(figure)
 
 

@@ -48,9 +48,10 @@ def write_report(path: Path, summary: Summary, stock_check: str) -> None:
         "<p class='note'>A dot is a seed, a bar their mean, a whisker the standard deviation. "
         "The axis does not start at 0.</p>",
         "<h2>As training goes on</h2>",
-        _image(curves, "Accuracy on the val split and training loss by epoch"),
-        "<p class='note'>Thin lines are single seeds. The distilled student's loss holds the "
-        "distillation losses as well, so the two loss curves do not compare in height.</p>",
+        _image(curves, "Accuracy on the val split, training loss and distillation losses by epoch"),
+        "<p class='note'>Thin lines are single seeds. The training loss is the student's own, on "
+        "its labelled images; the distilled student minimises the distillation losses besides, "
+        "each shown with its weight.</p>",
         f"<h2>What the two students say (seed {seed}, test split)</h2>",
         _image(samples, "Test images with the answers of both students"),
         "<p class='note'>✗ and bold: wrong. Chosen to show differences: images on which the "

@@ -23,11 +23,15 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from mmkd_ext import compat
 from mmkd_ext.apis.config import load_config
 from mmkd_ext.apis.train import build_runner, prepare_config
 from mmkd_ext.distill.distiller import Distiller
 
 TOP1 = "accuracy/top1"  # mmpretrain's key, in percent
+# mmpretrain's heads call their loss `loss`; a Distiller logs its total under that name.
+PLAIN_LOSS, STUDENT_LOSS = "loss", "student.loss"
+KD_LOSS = "kd.loss_"
 WARM_UP_STEPS = 5  # not timed: the first steps allocate
 OnEpoch = Callable[[int, int, float | None], None]
 
@@ -43,7 +47,8 @@ class Run:
         epochs: Number trained.
         train_images: Number of labelled images it was trained on.
         val_top1: (epoch, top-1 in percent on the val split) as training went on.
-        train_loss: (epoch, mean of the summed loss, in nats for the student alone).
+        student_loss: (epoch, mean of the student's own loss: cross-entropy with the labels, nats).
+        kd_losses: Name of each distillation loss -> (epoch, mean of its weighted value).
         test_top1: Percent on the test split, after the last epoch.
         step_seconds: Median time of one step: forward, backward, update; without data loading.
         seconds: The whole training, validation included.
@@ -58,7 +63,8 @@ class Run:
     epochs: int
     train_images: int
     val_top1: list[tuple[int, float]]
-    train_loss: list[tuple[int, float]]
+    student_loss: list[tuple[int, float]]
+    kd_losses: dict[str, list[tuple[int, float]]]
     test_top1: float
     step_seconds: float
     seconds: float
@@ -132,7 +138,8 @@ def train(
         epochs=runner.max_epochs,
         train_images=len(runner.train_dataloader.dataset),
         val_top1=watch.val_top1,
-        train_loss=watch.train_loss,
+        student_loss=watch.losses.pop(STUDENT_LOSS),
+        kd_losses=watch.losses,
         test_top1=test_top1,
         step_seconds=statistics.median(watch.steps[WARM_UP_STEPS:] or watch.steps),
         seconds=seconds,
@@ -144,7 +151,7 @@ def train(
 
 def evaluate_stock(config: str, checkpoint: str, work_dir: Path) -> Evaluation:
     """Test a checkpoint the stock way: ``mim test mmpretrain``'s steps on a stock config."""
-    cfg = Config.fromfile(load_config(config).filename)
+    cfg = Config.fromfile(compat.resolve_config(config))
     cfg.work_dir, cfg.load_from = str(work_dir), checkpoint
     cfg.experiment_name = f"{work_dir.name}_{Path(checkpoint).parent.name}"
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
@@ -203,13 +210,13 @@ class _Watch(Hook):
     def __init__(self, on_epoch: OnEpoch) -> None:
         self.on_epoch = on_epoch
         self.val_top1: list[tuple[int, float]] = []
-        self.train_loss: list[tuple[int, float]] = []
+        self.losses: dict[str, list[tuple[int, float]]] = {}
         self.steps: list[float] = []
-        self._losses: list[float] = []
+        self._of_epoch: dict[str, list[float]] = {}
         self._begin = 0.0
 
     def before_train_epoch(self, runner: Runner) -> None:
-        self._losses = []
+        self._of_epoch = {}
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._begin = time.perf_counter()
@@ -217,12 +224,20 @@ class _Watch(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        loss = float(outputs["loss"])  # also waits for a device that works asynchronously
+        # Reading the values also waits for a device that works asynchronously.
+        own = STUDENT_LOSS if STUDENT_LOSS in outputs else PLAIN_LOSS
+        values = {STUDENT_LOSS: float(outputs[own])} | {
+            key.removeprefix(KD_LOSS): float(value)
+            for key, value in outputs.items()
+            if key.startswith(KD_LOSS)
+        }
         self.steps.append(time.perf_counter() - self._begin)
-        self._losses.append(loss)
+        for key, value in values.items():
+            self._of_epoch.setdefault(key, []).append(value)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        self.train_loss.append((runner.epoch + 1, statistics.fmean(self._losses)))
+        for key, values in self._of_epoch.items():
+            self.losses.setdefault(key, []).append((runner.epoch + 1, statistics.fmean(values)))
         self._report(runner, runner.epoch + 1)
 
     def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:

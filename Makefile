@@ -1,0 +1,43 @@
+# `make demo` and `make test` set up all they need. PYTHON names the Python to make the environment
+# with, VENV its folder:  make test PYTHON=python3.12 VENV=/scratch/mmkd
+PYTHON ?= python3
+VENV ?= .venv
+# Two workers, one for each core that the suite is made for; a file's tests share what they set up.
+PYTEST_ARGS ?= -n 2 --dist loadfile
+DEMO_ARGS ?=
+
+PY := $(VENV)/bin/python
+# The environment keeps the Python it was made with; only one that was asked for is compared.
+ASKED_PYTHON := $(if $(filter file default undefined,$(origin PYTHON)),,$(PYTHON))
+
+SOURCES := mmkd_ext configs tools tests setup.py
+
+.PHONY: help demo test test-all env lint clean
+help:
+	@echo "make demo      train a teacher, a student alone and a distilled student on real digits"
+	@echo "make test      lint and the default tests;  make test-all: the slow ones, too"
+	@echo "make env       only the environment in VENV=$(VENV);  make lint;  make clean"
+
+demo: env
+	"$(PY)" -m mmkd_ext demo $(DEMO_ARGS)
+
+test: lint
+	"$(PY)" -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: lint
+	"$(PY)" -m pytest $(PYTEST_ARGS)
+
+env:
+	@command -v "$(PYTHON)" > /dev/null || { \
+	    echo "There is no $(PYTHON). Name a Python 3.10, 3.11 or 3.12: make env PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" tools/setup_env.py --venv "$(VENV)" --asked-python "$(ASKED_PYTHON)"
+
+lint: env
+	"$(PY)" -m ruff check $(SOURCES)
+	"$(PY)" -m ruff format --check $(SOURCES)
+	"$(PY)" -m codespell_lib $(SOURCES) requirements docs $(wildcard *.md)
+
+# Results in work_dirs/ and the environment stay.
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find . -path "./$(VENV)" -prune -o -name ".venv*" -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

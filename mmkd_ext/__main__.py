@@ -1,0 +1,66 @@
+"""``python -m mmkd_ext <command>``: one door to everything.
+
+There is no console script on purpose: onedl-mim takes the first path that an installed wheel
+records for the package itself, and a script's would come first.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import runpy
+import sys
+from collections.abc import Sequence
+
+# command -> (module that has main(argv, prog), or script of tools/; one line of help)
+COMMANDS = {
+    "demo": ("mmkd_ext.apis.demo", "learn real digits with and without a teacher, and report"),
+    "train": ("mmkd_ext.apis.train", "train a model, distilled or not"),
+    "test": ("mmkd_ext.apis.test", "test a checkpoint"),
+    "export": ("export_student.py", "write the student as a slim checkpoint with its config"),
+    "doctor": ("mmkd_ext.doctor", "check the installation, with remedies"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Delegate to a command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from mmkd_ext.version import __version__
+
+        print(f"mmkd_ext {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(COMMANDS)
+        print(f"error: no command {name!r}.{hint} There is {known}.", file=sys.stderr)
+        return 2
+    target, prog = COMMANDS[name][0], f"python -m mmkd_ext {name}"
+    if target.endswith(".py"):
+        return _run_tool(target, [prog, *arguments[1:]])
+    result = importlib.import_module(target).main(arguments[1:], prog=prog)
+    return result if isinstance(result, int) else 0
+
+
+def _run_tool(script: str, argv: list[str]) -> int:
+    """Run a script of ``tools/``, which lies beside ``configs/`` in a checkout and in a wheel."""
+    from mmkd_ext.config_paths import package_configs
+
+    sys.argv = argv
+    runpy.run_path(str(package_configs("mmkd_ext").parent / "tools" / script), run_name="__main__")
+    return 0
+
+
+def _help() -> str:
+    lines = ["usage: python -m mmkd_ext COMMAND [options]", "", "commands (each takes -h):"]
+    lines += [f"  {name:8} {line}" for name, (_, line) in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

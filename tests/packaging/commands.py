@@ -1,0 +1,35 @@
+"""Running real commands for the packaging tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# Two steps of training on twenty-odd real digits: enough to go through everything once.
+SHORT = ["train_cfg.max_epochs=1", "val_dataloader.dataset.indices=20"]
+SHORT_TEST = ["test_dataloader.dataset.indices=20"]
+
+
+def run(*command: str | os.PathLike, cwd: Path, code: int = 0, **variables: str) -> str:
+    """Run a command, check its exit code, return what it printed (stderr included)."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LOCAL_RANK")}
+    environment.update(OMP_NUM_THREADS="1", **variables)
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == code, result.stdout[-4000:]
+    return result.stdout
+
+
+def mim(*arguments: str | os.PathLike, cwd: Path, python: str = sys.executable, **kwargs) -> str:
+    """Run mim of an interpreter's environment."""
+    return run(python, "-m", "mim", *arguments, cwd=cwd, **kwargs)

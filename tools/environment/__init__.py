@@ -1,0 +1,1 @@
+"""The set-up behind `tools/setup_env.py`. Standard library only: it runs before all else."""
