@@ -18,6 +18,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
 
 torch.set_num_threads(1)
+FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,13 +38,19 @@ def _clean_scope():
 @pytest.fixture(autouse=True)
 def _clean_reading():
     """A Distiller closes full unpickling for its whole process; tests write files that need it."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before, schemes = os.environ.get(name), dict(CheckpointLoader._schemes)
+    _restore_reading()  # fixtures of a module may have closed it before
     yield
-    CheckpointLoader._schemes = schemes
-    os.environ.pop(name, None)
-    if before is not None:
-        os.environ[name] = before
+    _restore_reading()
+
+
+_FORCED, _SCHEMES = os.environ.get(FORCE), dict(CheckpointLoader._schemes)
+
+
+def _restore_reading():
+    CheckpointLoader._schemes = dict(_SCHEMES)
+    os.environ.pop(FORCE, None)
+    if _FORCED is not None:
+        os.environ[FORCE] = _FORCED
 
 
 @pytest.fixture

@@ -97,11 +97,13 @@ def test_without_the_hook_a_resumed_run_ends_elsewhere(runs):
 def test_kills_from_outside_at_any_moment(runs):
     spec = dict(**ITER, sampler="InfiniteSampler", workers=2, iters=60)
     specs = {"unbroken": spec}
-    for count, delay in enumerate((0.9, 1.2, 1.5)):
-        specs[f"killed_{count}"] = dict(**spec, work_dir="w", resume=True, killed_after=delay)
+    for step in (8, 24, 44):  # at some moment of the steps that follow
+        specs[f"killed_{step}"] = dict(
+            **spec, work_dir="w", resume=True, killed_when_there_is=f"iter_{step}.pth"
+        )
     specs["end"] = dict(**spec, work_dir="w", resume=True)
     codes = runs(specs)
-    assert [-9] in codes.values()
+    assert [codes[f"killed_{step}"] for step in (8, 24, 44)] == [[-9]] * 3
     assert codes["unbroken"] == codes["end"] == [0], runs.log("end")
     assert runs.differences("unbroken", "end") == []
 
