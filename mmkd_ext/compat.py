@@ -8,9 +8,9 @@ everything else imports modules.
 mmengine maps the module to a hard-coded distribution name (``mmseg`` to ``mmsegmentation``), and
 so refuses ``mmseg::`` beside the forks and ``mmkd_ext::`` everywhere. Ours looks where the module
 itself lies, which needs no names. It also skips mmengine's walk over every metafile, which costs
-0.25 s a base and finds nothing (it compares a name without its extension to names with one).
+time for every base and finds nothing (it compares a name without its extension to names with one).
 
-Importing mmengine takes 0.2 s, so it is left to whoever needs it: when it is not loaded yet, an
+Importing mmengine takes a while, so it is left to whoever needs it: when it is not loaded yet, an
 import hook mends it as it loads.
 """
 

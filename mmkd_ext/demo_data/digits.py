@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from mmkd_ext.demo_data.folder import DemoDataError
+
 IMAGE_SIZE = 32  # pixels; four times the scans' 8, so that a network with stride 8 has a 4x4 map
 NUM_CLASSES = 10
 SPLIT_SEED = 20240229
@@ -43,10 +45,16 @@ def load() -> Digits:
     """Return the digits; the same on every call and machine.
 
     Raises:
-        ModuleNotFoundError: When scikit-learn or Pillow is not installed.
+        DemoDataError: When scikit-learn or Pillow is not installed.
     """
-    from PIL import Image
-    from sklearn.datasets import load_digits
+    try:
+        from PIL import Image
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise DemoDataError(
+            f"The demo's digits need {error.name}, which is not installed: "
+            "pip install scikit-learn pillow, or the extra mmkd_ext[optional]"
+        ) from None
 
     scans = load_digits()
     levels = np.rint(scans.images * (255 / SCAN_MAX)).astype(np.uint8)

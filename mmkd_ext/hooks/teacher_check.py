@@ -113,17 +113,28 @@ class TeacherCheckHook(Hook):
             self._check(runner, distiller, name, member)
 
     def _check(self, runner: Any, distiller: Distiller, name: str, member: Teacher) -> None:
+        error: Exception | None = None
         try:
-            scores, images = self._evaluate(runner, distiller, member)
-        except Exception as error:
-            # A teacher for another task (a backbone to imitate) cannot be scored; go on, said loud.
+            evaluator, processed = self._predict(runner, distiller, member)
+        except (OSError, torch.OutOfMemoryError):
+            raise  # of the machine or the data, not of the teacher
+        except Exception as caught:
+            error = caught
+        # All processes go the same way: one that stopped would leave the others waiting.
+        failed = torch.tensor(int(error is not None), device=next(distiller.parameters()).device)
+        all_reduce(failed, op="max")
+        if failed:
+            # A teacher for another task (a backbone to imitate) cannot be scored: said aloud.
             reason = (str(error).strip().splitlines() or [""])[0]
-            _say(
-                f"{name} could not be evaluated as a model of this task and goes UNCHECKED "
-                f"({type(error).__name__}: {reason})",
-                logging.WARNING,
+            message = (
+                f"the evaluation of {name} on the validation set failed "
+                f"({type(error).__name__}: {reason}); the teacher goes UNCHECKED"
             )
+            if self.on_chance == "error":
+                raise RuntimeError(message) from error
+            _say(message, logging.WARNING)
             return
+        scores, images = self._score(runner, evaluator, processed)
         self.scores[name] = scores
         shown = ", ".join(f"{key} {_number(value)}" for key, value in scores.items())
         total = len(runner.val_loop.dataloader.dataset)
@@ -139,10 +150,10 @@ class TeacherCheckHook(Hook):
             self._alarm(name, member, {key: (scores[key], limits[key]) for key in failed})
 
     @torch.no_grad()
-    def _evaluate(
+    def _predict(
         self, runner: Any, distiller: Distiller, member: Teacher
-    ) -> tuple[dict[str, float], int]:
-        """One pass: all metrics, and over how many images."""
+    ) -> tuple[Evaluator, int]:
+        """This process's share of the pass: an evaluator that has seen it, and its images."""
         loader = _own_loader(runner.val_loop.dataloader, self.max_batches)
         evaluator = _own_evaluator(runner.val_loop.evaluator)
         processed = 0
@@ -154,10 +165,18 @@ class TeacherCheckHook(Hook):
                     predictions = member.predict(inputs, samples)
                 processed += len(predictions)
                 evaluator.process(data_samples=predictions, data_batch=batch)
-            count = torch.tensor(processed, device=next(distiller.parameters()).device)
-            all_reduce(count)
-            # The sampler repeats images so that all ranks have equally many.
-            images = min(int(count), len(loader.dataset))
+        return evaluator, processed
+
+    def _score(
+        self, runner: Any, evaluator: Evaluator, processed: int
+    ) -> tuple[dict[str, float], int]:
+        """All metrics over all processes, and over how many images."""
+        count = torch.tensor(processed, device=next(runner.model.parameters()).device)
+        all_reduce(count)
+        # The sampler repeats images so that all ranks have equally many.
+        loader = _own_loader(runner.val_loop.dataloader, self.max_batches)
+        images = min(int(count), len(loader.dataset))
+        with untouched_random_state():
             return evaluator.evaluate(images), images
 
     def _limits(self, evaluator: Evaluator, scores: Mapping[str, float]) -> dict[str, float]:

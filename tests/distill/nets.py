@@ -95,3 +95,13 @@ def batch(count: int = 2, size: int = 8, seed: int = 0):
 
 def total(outputs):
     return sum(value for key, value in outputs.items() if "loss" in key)
+
+
+# A small classifier of mmpretrain's.
+CIFAR = dict(
+    _scope_="mmpretrain",
+    type="ImageClassifier",
+    backbone=dict(type="ResNet_CIFAR", depth=18, base_channels=4, stem_channels=4),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=32),
+)

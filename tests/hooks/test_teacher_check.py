@@ -145,12 +145,20 @@ class WorkerWitness(mmengine.hooks.Hook):
         (dict(teacher=dict(type="EMATeacher")), "no teacher to check"),
         (
             dict(teacher=dict(config=dict(TEACHER, head=None, neck=None))),
-            "could not be evaluated as a model of this task and goes UNCHECKED",
+            "evaluation of teacher on the validation set failed",
         ),
     ],
 )
 def test_what_cannot_be_checked_is_said(tmp_path, changes, said):
     assert said in log_of(run(config(tmp_path, [CHECK], **changes)))
+
+
+def test_what_cannot_be_checked_stops_a_run_that_asked_for_it(tmp_path):
+    teacher = dict(config=dict(TEACHER, head=None, neck=None))
+    hooks = [dict(CHECK, on_chance="error")]
+    with pytest.raises(RuntimeError, match="evaluation of teacher on the validation set failed"):
+        run(config(tmp_path, hooks, teacher=teacher))
+    assert not list(tmp_path.rglob("*.pth"))
 
 
 @METRICS.register_module()
