@@ -17,6 +17,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 PAYLOAD = ("tools", "configs", "model-index.yml", "dataset-index.yml")
+# Caches, and what makes the environment of a checkout.
+LEFT_OUT = ("__pycache__", "*.pyc", "setup_env.py", "environment")
 # onedl-mim takes the first path of RECORD for the package, and mmkd_ext-*.dist-info sorts before
 # mmkd_ext: a folder that sorts before both carries the payload once more.
 PAYLOAD_FOLDERS = ("mmkd_ext/.mim", "_mmkd_ext/.mim")
@@ -65,7 +67,7 @@ class BuildWithPayload(build_py):
             for name in PAYLOAD:
                 source = ROOT / name
                 if source.is_dir():
-                    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+                    ignore = shutil.ignore_patterns(*LEFT_OUT)
                     shutil.copytree(source, target / name, ignore=ignore, dirs_exist_ok=True)
                 elif source.is_file():
                     target.mkdir(parents=True, exist_ok=True)
@@ -81,6 +83,14 @@ setup(
     else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     packages=find_packages(include=("mmkd_ext", "mmkd_ext.*")),
     include_package_data=True,
     python_requires=">=3.10,<3.13",

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import runpy
 import sys
 from collections.abc import Sequence
 
-# command -> (module that has main(argv, prog), or script of tools/; one line of help)
+# command -> (module that has main(argv, prog); one line of help)
 COMMANDS = {
     "demo": ("mmkd_ext.apis.demo", "learn real digits with and without a teacher, and report"),
     "train": ("mmkd_ext.apis.train", "train a model, distilled or not"),
     "test": ("mmkd_ext.apis.test", "test a checkpoint"),
-    "export": ("export_student.py", "write the student as a slim checkpoint with its config"),
+    "export": ("mmkd_ext.apis.export", "write the student as a slim checkpoint with its config"),
     "doctor": ("mmkd_ext.doctor", "check the installation, with remedies"),
 }
 
@@ -41,19 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: no command {name!r}.{hint} There is {known}.", file=sys.stderr)
         return 2
     target, prog = COMMANDS[name][0], f"python -m mmkd_ext {name}"
-    if target.endswith(".py"):
-        return _run_tool(target, [prog, *arguments[1:]])
     result = importlib.import_module(target).main(arguments[1:], prog=prog)
     return result if isinstance(result, int) else 0
-
-
-def _run_tool(script: str, argv: list[str]) -> int:
-    """Run a script of ``tools/``, which lies beside ``configs/`` in a checkout and in a wheel."""
-    from mmkd_ext.config_paths import package_configs
-
-    sys.argv = argv
-    runpy.run_path(str(package_configs("mmkd_ext").parent / "tools" / script), run_name="__main__")
-    return 0
 
 
 def _help() -> str:

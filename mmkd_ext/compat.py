@@ -51,6 +51,8 @@ __all__ = [
     "resolve_config",
     "rival_distributions",
     "stack_info",
+    "switched_on",
+    "version_of",
     "version_traps",
 ]
 
@@ -105,7 +107,7 @@ def stack_info() -> StackInfo:
     for family, modules in FAMILIES.items():
         for module, dists in modules.items():
             for dist in dists:
-                version = _version(dist)
+                version = version_of(dist)
                 if version is not None:
                     found.setdefault(family, {})[module] = (dist, version)
                     break
@@ -131,7 +133,7 @@ def rival_distributions() -> str:
     rows = []
     for module in FAMILIES["onedl"]:
         dists = [dist for modules in FAMILIES.values() for dist in modules[module]]
-        there = [dist for dist in dists if _version(dist)]
+        there = [dist for dist in dists if version_of(dist)]
         if len(there) > 1:
             rows.append(" and ".join(there))
     return ", ".join(rows) or "each provides a part of the modules"
@@ -141,8 +143,10 @@ def version_traps() -> list[tuple[str, str, str]]:
     """Known bad combinations of versions that are installed: (subject, found, remedy)."""
     found = []
     family, versions = stack_info()
+    if family == "mixed":
+        return []  # which of two versions is in force cannot be told
     number = {module: _number(hit[1]) for module, hit in versions.items() if hit}
-    torch = _number(_version("torch") or "0")
+    torch = _number(version_of("torch") or "0")
     if family == "onedl":
         if number.get("mmengine", (9,)) < (0, 10, 12):
             remedy = "pip install 'onedl-mmengine>=0.10.12'"
@@ -155,10 +159,10 @@ def version_traps() -> list[tuple[str, str, str]]:
         if torch >= (2, 6):
             what = "mmengine 0.10 dies on torch 2.6 and later when it reads its own checkpoint"
             found.append(("resume", what, f"pip install 'torch<2.6', {stay}"))
-        if _number(_version("setuptools") or "0") >= (82,):
+        if _number(version_of("setuptools") or "0") >= (82,):
             what = "setuptools 82 and later have no pkg_resources, which mmengine and mim import"
             found.append(("setuptools", what, "pip install 'setuptools<82'"))
-        if _number(_version("numpy") or "0") >= (2,):
+        if _number(version_of("numpy") or "0") >= (2,):
             found.append(("numpy", "numpy 2 with the original stack", "pip install 'numpy<2'"))
     if number.get("mmcv", (0,)) >= (2, 2):
         for module in ("mmdet", "mmseg"):
@@ -219,12 +223,17 @@ def force_weights_only() -> None:
     ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``).
     """
     asked = ("MMKD_TRUST_CHECKPOINTS", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
-    yes = ("1", "y", "yes", "true", "on")
-    if not any(os.environ.get(name, "").strip().lower() in yes for name in asked):
+    if not any(map(switched_on, asked)):
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
-def _version(dist: str) -> str | None:
+def switched_on(variable: str) -> bool:
+    """Whether an environment variable says yes; unset, ``0`` and anything else mean no."""
+    return os.environ.get(variable, "").strip().lower() in ("1", "y", "yes", "true", "on")
+
+
+def version_of(dist: str) -> str | None:
+    """The version of an installed distribution, or None."""
     try:
         return metadata.version(dist)
     except metadata.PackageNotFoundError:
@@ -273,7 +282,7 @@ def _mend(config_module: ModuleType) -> None:
     # top of the fork. A module's own name serves them as well.
     table = sys.modules["mmengine.config.utils"].MODULE2PACKAGE
     for module in FAMILIES["onedl"]:
-        if module in table and _version(table[module]) is None and module_folder(module):
+        if module in table and version_of(table[module]) is None and module_folder(module):
             table[module] = module
 
 

@@ -132,7 +132,7 @@ def check_opencv() -> Iterator[Finding]:
     """Several OpenCV distributions share the folder ``cv2``; the last one installed wins."""
     names = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
     names += ("opencv-contrib-python-headless",)
-    there = {name: found for name in names if (found := _version(name))}
+    there = {name: found for name in names if (found := compat.version_of(name))}
     listed = ", ".join(f"{name} {found}" for name, found in there.items())
     if not there:
         yield Finding("error", "OpenCV", "not installed", "`make env`.")
@@ -145,7 +145,7 @@ def check_opencv() -> Iterator[Finding]:
 
 def check_mim() -> Iterator[Finding]:
     """How mim finds this package, and the libraries' names on this stack."""
-    if _version("mmkd_ext") is None:
+    if compat.version_of("mmkd_ext") is None:
         remedy = "mim finds installed packages only: `make env`, or pip install in the checkout."
         yield Finding("error", "mmkd_ext", f"{version.__version__}, but not installed", remedy)
     else:
@@ -177,10 +177,10 @@ def check_checkpoint_reading() -> Iterator[Finding]:
     """Whether checkpoints are read without running code."""
     force, refuse = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
     trust = "MMKD_TRUST_CHECKPOINTS"
-    if os.environ.get(force) and os.environ.get(refuse):
+    if compat.switched_on(force) and compat.switched_on(refuse):
         yield Finding("error", "checkpoints", f"{force} and {refuse} are both set", "Unset one.")
-    elif os.environ.get(refuse) or os.environ.get(trust):
-        name = trust if os.environ.get(trust) else refuse
+    elif compat.switched_on(refuse) or compat.switched_on(trust):
+        name = trust if compat.switched_on(trust) else refuse
         remedy = "Code in a checkpoint would run. Unset it but for files that you trust."
         yield Finding("warning", "checkpoints", f"{name} is set", remedy)
     else:
@@ -202,11 +202,10 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 def _mim_names() -> Iterator[Finding]:
     if compat.stack_info().versions["mim"] is None:
         return
-    names = {module: compat.mim_name(module) for module in ("mmpretrain", "mmdet", "mmseg")}
-    if any(module != name for module, name in names.items()):
-        found = ", ".join(f"{module} is {name}" for module, name in names.items())
-        remedy = "Use these names: this mim refuses `mim train mmdet ...`."
-        yield Finding("note", "names for mim", found, remedy)
+    name = compat.mim_name("mmdet")  # the forks' mim knows mmpretrain and mmseg by module name
+    if name != "mmdet":
+        remedy = f"`mim train {name} ...`: this mim refuses `mim train mmdet ...`."
+        yield Finding("note", "names for mim", f"mmdet is {name}", remedy)
 
 
 def _guarded(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -247,15 +246,8 @@ def _own_folder() -> str:
     return os.path.dirname(os.path.abspath(__file__))
 
 
-def _version(dist: str) -> str | None:
-    try:
-        return metadata.version(dist)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _number(dist: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", _version(dist) or "0")[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", compat.version_of(dist) or "0")[:2])
 
 
 def _line(error: BaseException) -> str:

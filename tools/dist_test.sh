@@ -15,16 +15,5 @@ config=$1
 checkpoint=$2
 processes=$3
 shift 3
-nodes=${NNODES:-1}
-if [ "$nodes" -gt 1 ]; then
-    place=(--node_rank="${NODE_RANK:?NODE_RANK is needed with NNODES}"
-           --master_addr="${MASTER_ADDR:?MASTER_ADDR is needed with NNODES}"
-           --master_port="${PORT:-29500}")
-elif [ -n "${PORT:-}" ]; then
-    place=(--master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="$PORT")
-else
-    place=(--standalone) # picks a free port by itself
-fi
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # what torchrun would set, with a warning
-exec "${PYTHON:-python}" -m torch.distributed.run --nnodes="$nodes" --nproc_per_node="$processes" \
-    "${place[@]}" "$(dirname "${BASH_SOURCE[0]}")/test.py" "$config" "$checkpoint" --launcher pytorch "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/_launch.sh"
+launch test.py "$processes" "$config" "$checkpoint" --launcher pytorch "$@"

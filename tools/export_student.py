@@ -1,52 +1,6 @@
-"""Write the student of a distillation run: slim weights, and its stock config beside them.
+"""Write the bare student: ``python tools/export_student.py CONFIG CHECKPOINT`` (see ``-h``)."""
 
-The stock library (mmpretrain, mmdet, mmseg) tests, fine-tunes and serves the result without
-mmkd_ext.
-"""
-
-from __future__ import annotations
-
-import argparse
-
-from mmkd_ext.apis.errors import main_guard
-
-
-def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="the distillation config: a path, pkg::path, or its name")
-    parser.add_argument("checkpoint", help="a checkpoint of the run, such as epoch_100.pth")
-    parser.add_argument(
-        "--out",
-        metavar="PATH.pth",
-        help="default: <config name>-student.pth in the checkpoint's folder; the config is "
-        "written beside it, as .py",
-    )
-    parser.add_argument(
-        "--ema",
-        action=argparse.BooleanOptionalAction,
-        help="the averaged weights of an EMAHook, or (--no-ema) the raw ones; default: what "
-        "testing the checkpoint uses",
-    )
-    parser.add_argument(
-        "--sha",
-        action="store_true",
-        help="add the first 8 digits of the file's SHA-256 to the names",
-    )
-    return parser.parse_args()
-
-
-@main_guard
-def main() -> None:
-    """Export, and say where."""
-    args = parse_args()
-    # After the arguments, so that -h and a misspelt option answer at once.
-    from mmkd_ext.distill.export import export_student
-
-    path = export_student(args.checkpoint, args.config, args.out, args.ema, args.sha)
-    print(f"weights: {path}")
-    print(f"config:  {path.with_suffix('.py')}")
-
+from mmkd_ext.apis.export import main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ and one message on stderr; ``MMKD_TRACEBACK=1`` shows the traceback as well. Exp
   full, out of memory on the GPU);
 - an error that was *raised on purpose*, with a message, in this package or in an OpenMMLab
   library: a ``raise`` or ``assert`` statement, unlike a lookup or a call that happened to fail;
-- an argument that a class named in a config does not know;
+- an argument that the class named in a config does not know, as it is built;
 - a few failures deep inside a library that come from the data (:func:`_data_text`).
 """
 
@@ -88,8 +88,9 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(error, TypeError) and _in_a_build(error):
         found = _BAD_ARGUMENT.search(text)
-        if found:
-            return text + _argument_hint(error, found["callee"], found["name"])
+        target = _class_in_sight(error, found["callee"]) if found else None
+        if target is not None:
+            return text + _argument_hint(target, found["name"])
     about_data = _data_text(error, text)
     if about_data is not None:
         return about_data
@@ -235,10 +236,20 @@ def _image_text(text: str) -> str | None:
     return f"{image[1]} cannot be read: it is corrupt, or no image. Mend it or take it out."
 
 
-def _class_in_sight(error: BaseException | None, name: str) -> type | None:
-    """The class of that name, or that inherits from it, among what the failing frames see."""
+def _class_in_sight(error: BaseException | None, callee: str) -> type | None:
+    """The class that a library was building from a config when its constructor refused.
+
+    Args:
+        error: Raised by the call.
+        callee: What was called: the class, or the constructor of it or of one of its bases. None
+            comes back for any other function, and for what only a user's own code sees: there the
+            call is wrong, not the config.
+    """
+    name = re.sub(r"\.__(init|new)__$", "", callee).rpartition(".")[2]
     while error is not None:
         for frame, _ in reversed(list(_frames(error))):
+            if _library_of(frame) is None:
+                continue
             for value in (*frame.f_locals.values(), frame.f_globals.get(name)):
                 if isinstance(value, type) and any(c.__name__ == name for c in value.__mro__):
                     return value
@@ -246,11 +257,8 @@ def _class_in_sight(error: BaseException | None, name: str) -> type | None:
     return None
 
 
-def _argument_hint(error: BaseException, callee: str, name: str | None) -> str:
+def _argument_hint(target: type, name: str | None) -> str:
     """What the misspelt argument was probably meant to be, from the class that refused it."""
-    target = _class_in_sight(error, callee.split(".")[-2] if "." in callee else callee)
-    if target is None:
-        return ""
     if name is None:
         return f" (while building {target.__name__})"
     try:

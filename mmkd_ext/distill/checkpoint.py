@@ -45,7 +45,6 @@ TRUST_VARIABLE = "MMKD_TRUST_CHECKPOINTS"
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _FORCE_NOT = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _REMOTE = re.compile(r"^[\w.+:-]{2,}://")
-_TRUE = ("1", "y", "yes", "true", "on")
 
 
 class CheckpointError(RuntimeError):
@@ -161,7 +160,7 @@ def non_finite_keys(state_dict: Mapping[str, Any]) -> list[str]:
 
 def trusts_checkpoints() -> bool:
     """Whether the user allowed full unpickling by ``MMKD_TRUST_CHECKPOINTS=1``."""
-    return os.environ.get(TRUST_VARIABLE, "").strip().lower() in _TRUE
+    return compat.switched_on(TRUST_VARIABLE)
 
 
 def install_reader() -> None:

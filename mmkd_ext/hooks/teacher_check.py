@@ -150,9 +150,7 @@ class TeacherCheckHook(Hook):
             self._alarm(name, member, {key: (scores[key], limits[key]) for key in failed})
 
     @torch.no_grad()
-    def _predict(
-        self, runner: Any, distiller: Distiller, member: Teacher
-    ) -> tuple[Evaluator, int]:
+    def _predict(self, runner: Any, distiller: Distiller, member: Teacher) -> tuple[Evaluator, int]:
         """This process's share of the pass: an evaluator that has seen it, and its images."""
         loader = _own_loader(runner.val_loop.dataloader, self.max_batches)
         evaluator = _own_evaluator(runner.val_loop.evaluator)

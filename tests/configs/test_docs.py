@@ -13,12 +13,13 @@ from mmengine.registry import DefaultScope
 
 import mmkd_ext.losses
 from mmkd_ext import compat
+from mmkd_ext.__main__ import COMMANDS
 from mmkd_ext.distill import Distiller
 from mmkd_ext.distill.schedule import build_schedule
 from mmkd_ext.losses import DistillLoss
 from mmkd_ext.registry import HOOKS, MODELS
 
-from .cls_configs import CONFIGS, FOLDER, ROOT
+from .cls_configs import CONFIGS, ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -26,7 +27,7 @@ DOCUMENTS = sorted(
     [
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
         *(ROOT / "docs").glob("*.md"),
-        *FOLDER.rglob("*.md"),
+        *(ROOT / "configs").rglob("*.md"),
     ]
 )
 by_name = pytest.mark.parametrize(
@@ -106,6 +107,9 @@ def test_commands_name_what_exists(document):
         for package, name in re.findall(r"\bmim (?:train|test) (\w+) ([\w.-]+\.py)\b", command):
             names = [path.name for path in compat.package_configs(package).rglob("*.py")]
             assert names.count(name) == 1, command
+        for ours, name in re.findall(r"-m mmkd_ext (\w+)(?: ([\w.-]+\.py)\b)?", command):
+            assert ours in COMMANDS, command
+            assert not name or len(compat.own_configs()[name.removesuffix(".py")]) == 1, command
 
 
 def test_every_loss_has_a_row_with_its_real_defaults():

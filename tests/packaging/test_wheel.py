@@ -10,6 +10,10 @@ import pytest
 
 from tests.packaging.commands import ROOT, SHORT, mim, run
 
+# Without what makes the environment of a checkout.
+TOOLS = ("_launch.sh", "dist_test.sh", "dist_train.sh", "export_student.py", "slurm_train.sh")
+TOOLS += ("test.py", "train.py")
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
@@ -48,7 +52,9 @@ def test_payload_for_both_mims(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for folder in ("mmkd_ext/.mim/", "_mmkd_ext/.mim/"):
         assert folder + "model-index.yml" in names
-        assert folder + "tools/train.py" in names
+        assert {folder + f"tools/{name}" for name in TOOLS} == {
+            name for name in names if name.startswith(folder + "tools/")
+        }
         assert folder + "configs/demo/cls_digits_baseline.py" in names
         assert folder + "configs/cls/mgd/metafile.yml" in names
     assert not [name for name in names if "__pycache__" in name]
@@ -62,6 +68,10 @@ def test_metadata(wheel):
     required = metadata.get_all("Requires-Dist")
     hard = sorted(line.partition(">")[0] for line in required if "extra ==" not in line)
     assert hard == ["numpy", "torch"]
+    assert metadata["Summary"]
+    classifiers = metadata.get_all("Classifier")
+    for version in ("3.10", "3.11", "3.12"):
+        assert f"Programming Language :: Python :: {version}" in classifiers
     extras = set(metadata.get_all("Provides-Extra"))
     assert {"onedl", "openmmlab", "tests"} <= extras
     # pip would build either in isolation, without its ops.
@@ -108,6 +118,6 @@ def test_package_bases_in_a_users_script(wheel_python, tmp_path):
         "import mmkd_ext, sys; from mmengine.config import Config; "
         f"print(Config.fromfile({str(config)!r}).model.type, mmkd_ext.__file__)"
     )
-    printed = run(wheel_python, "-c", code, cwd=tmp_path).split()
+    printed = run(wheel_python, "-c", code, cwd=tmp_path).splitlines()[-1].split()
     assert printed[0] == "ImageClassifier"
     assert printed[1].startswith(str(wheel_python).partition("/bin/")[0])

@@ -1,4 +1,4 @@
-"""``python -m mmkd_ext`` and the doctor."""
+"""``python -m mmkd_ext``: its commands and their help."""
 
 import sys
 
@@ -24,16 +24,4 @@ def test_help_and_unknown_command(tmp_path):
 
 @pytest.mark.parametrize("command", ["demo", "train", "test", "export", "doctor"])
 def test_every_command_has_help(command, tmp_path):
-    assert "usage:" in mmkd(command, "-h", cwd=tmp_path)
-
-
-def test_doctor_finds_this_environment_well(tmp_path):
-    printed = mmkd("doctor", cwd=tmp_path)
-    assert "ERROR" not in printed
-    for word in ("Python", "OpenMMLab stack", "mmcv ops", "PyTorch", "mmkd_ext:: configs"):
-        assert word in printed
-
-
-def test_doctor_warns_of_trusted_checkpoints(tmp_path):
-    printed = mmkd("doctor", cwd=tmp_path, MMKD_TRUST_CHECKPOINTS="1")
-    assert "MMKD_TRUST_CHECKPOINTS is set" in printed
+    assert f"usage: python -m mmkd_ext {command} [-h]" in mmkd(command, "-h", cwd=tmp_path)

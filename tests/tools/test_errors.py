@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import Registry
 from torch.utils.data import DataLoader, Dataset
 
 from mmkd_ext.apis.errors import UserError, explain, main_guard
@@ -49,6 +50,48 @@ def test_bugs_keep_their_traceback():
 
     for bug in (lookup, shapes, here, lambda: None.missing):
         assert caught(bug) is None
+
+
+def open_it(name: str) -> str:
+    return name
+
+
+class Opener:
+    def __init__(self, name: str) -> None:
+        self.name = open_it(name)
+
+    def reopen(self, name: str) -> None:
+        self.name = open_it(name)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: open_it(nme="x"),
+        lambda: open_it(),
+        lambda: Opener(nme="x"),
+        lambda: Opener("x").reopen(nme="y"),
+    ],
+)
+def test_a_wrong_call_in_a_constructor_is_a_bug(call):
+    class Mine:
+        def __init__(self, width: int = 1) -> None:
+            self.opened = call()
+
+    registry = Registry("opener", scope="mine")
+    registry.register_module(module=Mine)
+    assert caught(registry.build, dict(type="Mine")) is None
+    assert "did you mean 'width'?" in caught(registry.build, dict(type="Mine", widht=2))
+
+
+def test_an_argument_that_only_the_base_refuses():
+    class Mine(Opener):
+        def __init__(self, **kwargs: str) -> None:
+            super().__init__(**kwargs)
+
+    registry = Registry("opener", scope="mine")
+    registry.register_module(module=Mine)
+    assert "'nme'" in caught(registry.build, dict(type="Mine", nme="x"))
 
 
 class _Broken(Dataset):

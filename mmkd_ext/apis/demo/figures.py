@@ -35,7 +35,7 @@ def curves(teacher: Run, baseline: Sequence[Run], distilled: Sequence[Run]) -> b
     last = teacher.val_top1[-1][1]
     accuracy.axhline(last, color=TEACHER, linestyle="--", lw=1.2, label=f"teacher ({last:.1f})")
     accuracy.set(xlabel="epoch", ylabel="top-1 on the val split (%)", title="Accuracy")
-    accuracy.set_ylim(0, 102)
+    accuracy.set_ylim(0, 101)
     own.set(xlabel="epoch", ylabel="cross-entropy with the labels (nats)", title="Training loss")
     added.set(xlabel="epoch", ylabel="weighted loss", title="Distillation losses")
     for axes in (own, added):
@@ -75,7 +75,7 @@ def bars(baseline: Sequence[Run], distilled: Sequence[Run], teacher: Run) -> byt
         )
     axes.set_xticks(range(len(groups)), [name for name, _, _ in groups])
     axes.set(ylabel="top-1 on the test split (%)", title="Test accuracy")
-    axes.set_ylim(max(0.0, low - 4), 102)
+    axes.set_ylim(max(0.0, low - 4), 101)
     return _png(figure)
 
 
