@@ -90,6 +90,11 @@ def test_the_readme_distils_in_ten_lines():
 
 
 @by_name
+def test_no_number_is_left_open(document):
+    assert "@@" not in re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.M)
+
+
+@by_name
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if "://" not in target:
