@@ -29,7 +29,10 @@ MODELS = Registry(
 HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["mmkd_ext.hooks"])
 LOOPS = Registry("loop", parent=MMENGINE_LOOPS, scope=SCOPE)
 DATASETS = Registry(
-    "dataset", parent=MMENGINE_DATASETS, scope=SCOPE, locations=["mmkd_ext.demo_data"]
+    "dataset",
+    parent=MMENGINE_DATASETS,
+    scope=SCOPE,
+    locations=["mmkd_ext.demo_data", "mmkd_ext.datasets"],
 )
 DATA_SAMPLERS = Registry("data sampler", parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE)
 TRANSFORMS = Registry("transform", parent=MMENGINE_TRANSFORMS, scope=SCOPE)

@@ -68,13 +68,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> dict[str
         raise UserError(f"Config {cfg.filename} has no test_dataloader: there is nothing to test.")
     if args.data_root is not None:
         report_data_root(cfg, args.data_root)
-    set_loader_defaults(cfg, not args.no_pin_memory, persistent_workers=True)
     if args.show_dir is not None:
         _draw(cfg, args.show_dir, args.interval)
     if args.tta:
         _set_tta(cfg)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    set_loader_defaults(cfg, not args.no_pin_memory, persistent_workers=True)
     add_default_hooks(cfg)
     dump_under_another_name(cfg)
     runner = build_runner(cfg)

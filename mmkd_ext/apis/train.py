@@ -88,7 +88,7 @@ def prepare_config(
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         pin_memory: False keeps loaders from pinning (mmpretrain configs only).
         persistent_workers: False starts loading processes anew each epoch (likewise).
-        cfg_options: Merged last, so they win.
+        cfg_options: Merged after all of these, so they win.
 
     Raises:
         UserError: An option cannot be met; the message says why.
@@ -103,11 +103,12 @@ def prepare_config(
         _set_resume(cfg, resume)
     if data_root is not None:
         report_data_root(cfg, data_root)
-    set_loader_defaults(cfg, pin_memory, persistent_workers)
     if amp:
         _set_amp(cfg)
     if cfg_options:
         cfg.merge_from_dict(dict(cfg_options))
+    # After the options: persistence depends on the number of workers.
+    set_loader_defaults(cfg, pin_memory, persistent_workers)
     _check_amp(cfg)
     add_default_hooks(cfg)
     dump_under_another_name(cfg)

@@ -20,6 +20,7 @@ from .checks import check_channels, check_choice, check_logits, check_target, ch
 from .labels import distribution, labels_by_policy, without_columns
 
 SoftLabels = Literal["top2", "argmax"]
+Tokens = Literal["class", "mean"]
 Rank = Literal["prob", "log"]
 
 
@@ -99,16 +100,20 @@ def _per_rest(opinion: Tensor, labels: Tensor) -> Tensor:
     return opinion / (1 - opinion.gather(1, labels).sum(dim=1, keepdim=True) + 1e-6)
 
 
-def pool_feature(feature: Tensor) -> Tensor:
+def pool_feature(feature: Tensor, tokens: Tokens = "class") -> Tensor:
     """One vector per image, (N, C).
 
     Args:
-        feature: A map (N, C, H, W), averaged over its positions; tokens (N, L, C), of which the
-            class token, the first, is taken; or vectors (N, C).
+        feature: A map (N, C, H, W), averaged over its positions; tokens (N, L, C); or vectors
+            (N, C).
+        tokens: ``'class'`` takes the first token, the class token of a ViT; ``'mean'`` averages
+            them, as for a Swin, which has none.
     """
     if feature.ndim == 4:
         return feature.mean(dim=(2, 3))
-    return feature[:, 0] if feature.ndim == 3 else feature
+    if feature.ndim == 3:
+        return feature.mean(dim=1) if tokens == "mean" else feature[:, 0]
+    return feature
 
 
 @MODELS.register_module()
@@ -117,8 +122,8 @@ class USKDLoss(DistillLoss):
 
     Student tap: ``dict(logits=..., feature=...)``. The logits are (N, C); the feature is that of a
     middle layer, the second-to-last stage of a CNN (N, channels, H, W) or the tokens after half of
-    a ViT's blocks (N, L, channels) with the class token first; vectors (N, channels) do, too. No
-    teacher. Uses the labels. The student's own cross-entropy stays at weight 1.
+    a ViT's blocks (N, L, channels), see ``tokens``; vectors (N, channels) do, too. No teacher.
+    Uses the labels. The student's own cross-entropy stays at weight 1.
 
     Args:
         channels: Channels of the middle feature; inferred by a Distiller.
@@ -128,6 +133,8 @@ class USKDLoss(DistillLoss):
         mu: Weight of the weak branch. Published: 0.005 (ImageNet), 0.1 (CIFAR-100).
         rank: ``'prob'`` or ``'log'`` (the released code).
         soft_labels: ``'top2'`` (published) or ``'argmax'``.
+        tokens: ``'class'`` takes the first token of a token map, a ViT's class token; ``'mean'``
+            averages them (Swin).
         loss_weight: Weight of the whole loss.
     """
 
@@ -145,6 +152,7 @@ class USKDLoss(DistillLoss):
         mu: float = 0.005,
         rank: Rank = "prob",
         soft_labels: SoftLabels = "top2",
+        tokens: Tokens = "class",
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
@@ -152,9 +160,10 @@ class USKDLoss(DistillLoss):
         check_weight(self.name, alpha=alpha, beta=beta, mu=mu)
         check_choice(self.name, "rank", rank, ("prob", "log"))
         check_choice(self.name, "soft_labels", soft_labels, ("top2", "argmax"))
+        check_choice(self.name, "tokens", tokens, ("class", "mean"))
         self.channels, self.num_classes = channels, num_classes
         self.alpha, self.beta, self.mu = alpha, beta, mu
-        self.rank, self.soft_labels = rank, soft_labels
+        self.rank, self.soft_labels, self.tokens = rank, soft_labels, tokens
         self.fc = nn.Linear(channels, num_classes)
 
     @classmethod
@@ -172,7 +181,7 @@ class USKDLoss(DistillLoss):
         check_logits(self.name, logits)
         check_channels(self.name, "student logit", logits, self.num_classes)
         _check_feature(self.name, feature)
-        feature = pool_feature(feature)
+        feature = pool_feature(feature, self.tokens)
         check_channels(self.name, "student feature", feature, self.channels)
         if feature.shape[0] != logits.shape[0]:
             raise ValueError(

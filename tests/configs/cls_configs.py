@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -14,7 +15,6 @@ from mmkd_ext import compat
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "configs" / "cls"
 CONFIGS = sorted(p for p in FOLDER.rglob("*.py") if "_base_" not in p.relative_to(FOLDER).parts)
-NUM_CLASSES = 1000
 
 
 def stock_configs() -> list[Path]:
@@ -36,8 +36,27 @@ def load(path: Path, size: int) -> Config:
     if "teacher" in cfg.model:
         assert cfg.model.teacher.checkpoint
         cfg.model.teacher.checkpoint = None
-    cfg.model.input_shape = (3, size, size)
+    if is_distilled(cfg):
+        cfg.model.input_shape = (3, size, size)
     return cfg
+
+
+def is_distilled(cfg: Config) -> bool:
+    """Whether it is a distillation, and not a network trained alone."""
+    return cfg.model.type == "mmkd_ext.Distiller"
+
+
+def base_of(path: Path) -> str:
+    """The config named by `_base_`, which is one line in every distillation config."""
+    [base] = re.findall(r'^_base_ = "(.*)"$', path.read_text(), flags=re.MULTILINE)
+    return base
+
+
+def distilled(path: Path) -> bool:
+    """Whether the file, or one of ours that it is based on, defines a Distiller."""
+    text = path.read_text()
+    base = re.findall(r'^_base_ = "(\./.*)"$', text, flags=re.MULTILINE)
+    return "mmkd_ext.Distiller" in text or any(distilled(path.parent / name) for name in base)
 
 
 def runner_of(cfg: Config, work_dir: Path) -> Runner:
@@ -47,15 +66,21 @@ def runner_of(cfg: Config, work_dir: Path) -> Runner:
     cfg.randomness = dict(seed=0)
     runner = Runner.from_cfg(cfg)
     runner._init_model_weights()
+    # Half-way through the training, past every warm-up of a loss weight.
+    for name, value in dict(iter=50, max_iters=100, max_epochs=cfg.train_cfg.max_epochs).items():
+        runner.message_hub.update_info(name, value)
     return runner
 
 
-def made_batch(size: int, count: int = 4) -> dict:
+def made_batch(size: int, classes: int, count: int = 4) -> dict:
     """What the data loader hands to the model: raw images and samples, each label another."""
     generator = torch.Generator().manual_seed(0)
     shape = (count, 3, size, size)
     images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    samples = [DataSample().set_gt_label(7 * i + 1) for i in range(count)]
+    samples = [DataSample().set_gt_label((7 * i + 1) % classes) for i in range(count)]
     for sample in samples:
         sample.set_field((size, size), "img_shape", field_type="metainfo")
     return dict(inputs=list(images), data_samples=samples)
+
+
+DISTILLED = [path for path in CONFIGS if distilled(path)]

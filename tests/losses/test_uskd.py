@@ -120,3 +120,15 @@ def test_bad_input():
         loss({"logits": torch.rand(2, 10), "feature": torch.rand(3, 5)}, None, labels)
     with pytest.raises(ValueError, match="leave no non-target class"):
         uskd_loss(torch.rand(1, 2), torch.rand(1, 2), torch.tensor([[0.5, 0.5]]))
+
+
+def test_tokens_are_pooled_as_told():
+    tokens = golden.tensor((4, 6, 5), 61, 2, 71, 2)
+    student, _ = golden.logits()
+    for how, vector in (("class", tokens[:, 0]), ("mean", tokens.mean(dim=1))):
+        loss = golden.fill(USKDLoss(5, golden.CLASSES, tokens=how), scale=1.0)
+        by_tokens = loss({"logits": student, "feature": tokens}, None, golden.HARD)
+        by_vector = loss({"logits": student, "feature": vector}, None, golden.HARD)
+        assert torch.equal(by_tokens, by_vector)
+    with pytest.raises(ValueError, match="tokens"):
+        USKDLoss(5, golden.CLASSES, tokens="max")

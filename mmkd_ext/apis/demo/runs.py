@@ -25,6 +25,7 @@ from torch import nn
 
 from mmkd_ext import compat
 from mmkd_ext.apis.config import load_config
+from mmkd_ext.apis.shorten import epoch_options
 from mmkd_ext.apis.train import build_runner, prepare_config
 from mmkd_ext.distill.distiller import Distiller
 
@@ -117,7 +118,7 @@ def train(
     """
     cfg = load_config(config)
     if epochs is not None:
-        shorten(cfg, epochs)
+        cfg.merge_from_dict(epoch_options(cfg, epochs))
     cfg.experiment_name = work_dir.name
     options = {"randomness.seed": seed, **(options or {})}
     cfg = prepare_config(cfg, work_dir=str(work_dir), cfg_options=options)
@@ -164,18 +165,6 @@ def evaluate_stock(config: str, checkpoint: str, work_dir: Path) -> Evaluation:
         runner.register_hook(_Predictions(result))
         result.top1 = runner.test()[TOP1]
     return result
-
-
-def shorten(cfg: Config, epochs: int) -> None:
-    """Scale an epoch schedule to fewer epochs, learning-rate curve included."""
-    ratio = epochs / cfg.train_cfg.max_epochs
-    cfg.train_cfg.max_epochs = epochs
-    cfg.train_cfg.val_interval = min(cfg.train_cfg.val_interval, epochs)
-    for scheduler in cfg.param_scheduler:
-        scheduler.begin = round(scheduler.begin * ratio)
-        scheduler.end = max(round(scheduler.end * ratio), scheduler.begin + 1)
-        if "T_max" in scheduler:
-            scheduler.T_max = scheduler.end - scheduler.begin
 
 
 def count_macs(model: nn.Module, cfg: Config) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from mmkd_ext.apis.demo.runs import Evaluation, Run
+from mmkd_ext.apis.measure import hardware, mean_and_spread
 
 HEADINGS = ("", "top-1 (%)", "parameters", "MACs", "ms/step", "labels")
 
@@ -104,30 +100,9 @@ class Summary:
         }
 
 
-def mean_and_spread(values: Sequence[float], signed: bool = False) -> str:
-    """``'93.17 ± 0.52'``; the spread is the sample standard deviation, left out for one value."""
-    mean = f"{statistics.mean(values):{'+' if signed else ''}.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
-
-
 def step_ms(runs: Sequence[Run]) -> float:
     """The least of the runs' median steps, in milliseconds: other work only ever slows a run."""
     return 1000 * min(run.step_seconds for run in runs)
-
-
-def hardware() -> str:
-    """Processor, threads used and torch, in a line."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [
-            line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        name = models[0].partition(":")[2].strip() if models else name
-    if torch.cuda.is_available():
-        name = f"{torch.cuda.get_device_name()} ({name})"
-    threads = torch.get_num_threads()
-    return f"{name}, {os.cpu_count()} cores, {threads} used, torch {torch.__version__}"
 
 
 def _row(name: str, runs: Sequence[Run]) -> tuple[str, ...]:

@@ -1,0 +1,8 @@
+# NKD, ResNet-32x4 to ResNet-8x4, with the settings published for CIFAR-100 (other networks).
+_base_ = "./kd_resnet8x4_resnet32x4_1xb64_cifar100.py"
+model = dict(
+    student_loss_weight=1.0,
+    losses=dict(
+        _delete_=True, nkd=dict(type="NKDLoss", tap="head.fc", temperature=3.0, gamma=3.5)
+    ),
+)

@@ -1,0 +1,19 @@
+# ShuffleNetV2, 240 epochs, 1 x 64.
+_base_ = [
+    "mmpretrain::_base_/default_runtime.py",
+    "../../_base_/datasets/cls_cifar100_bs64.py",
+    "../../_base_/schedules/cls_cifar100_240e.py",
+]
+custom_imports = dict(imports=["mmkd_ext", "mmkd_ext.models.cifar_mobile"], allow_failed_imports=False)
+optim_wrapper = dict(optimizer=dict(lr=0.01))  # the literature's, for mobile networks
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(type="mmkd_ext.ShuffleNetV2Cifar"),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(
+        type="LinearClsHead",
+        num_classes=100,
+        in_channels=1024,
+        loss=dict(type="CrossEntropyLoss", loss_weight=1.0),
+    ),
+)

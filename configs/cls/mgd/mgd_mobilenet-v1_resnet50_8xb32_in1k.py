@@ -1,0 +1,19 @@
+# MGD, ResNet-50 to MobileNetV1. Schedule: the student's own, 100 epochs, 8 x 32.
+_base_ = "../mobilenet_v1/mobilenet-v1_8xb32_in1k.py"
+custom_imports = dict(imports=["mmkd_ext"], allow_failed_imports=False)
+optim_wrapper = dict(clip_grad=dict(max_norm=5.0))  # in this pair's recipe only
+model = dict(
+    _delete_=True,
+    type="mmkd_ext.Distiller",
+    student=_base_.model,
+    # The published runs left the teacher in train mode, its batch norm on batch statistics:
+    # --cfg-options model.teacher.mode=train does so.
+    teacher=dict(
+        config="mmpretrain::resnet/resnet50_8xb32_in1k.py",
+        checkpoint="https://mmassets.onedl.ai/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth",
+    ),
+    losses=dict(
+        # Classification masks whole channels, 0.15 of them; detection and segmentation mask pixels.
+        mgd=dict(type="MGDLoss", tap=dict(student="backbone.layer5", teacher="backbone.layer4"),
+                 mask="channel", mask_ratio=0.15, loss_weight=7e-5)),
+)

@@ -1,0 +1,15 @@
+# SRRL, ResNet-34 to ResNet-18. Schedule: the student's own, 100 epochs, 8 x 32.
+_base_ = "mmpretrain::resnet/resnet18_8xb32_in1k.py"
+custom_imports = dict(imports=["mmkd_ext"], allow_failed_imports=False)
+model = dict(
+    _delete_=True,
+    type="mmkd_ext.Distiller",
+    student=_base_.model,
+    # The published runs left the teacher in train mode, its batch norm on batch statistics:
+    # --cfg-options model.teacher.mode=train does so.
+    teacher=dict(
+        config="mmpretrain::resnet/resnet34_8xb32_in1k.py",
+        checkpoint="https://mmassets.onedl.ai/mmclassification/v0/resnet/resnet34_8xb32_in1k_20210831-f257d4e6.pth",
+    ),
+    losses=dict(srrl=dict(type="SRRLLoss", tap="backbone.layer4", alpha=1.0, beta=1.0)),
+)

@@ -1,0 +1,2 @@
+_base_ = './cifar10_cnn_mgd.py'
+model = dict(losses=dict(nkd=dict(type='NKDLoss', tap='head.fc', temperature=3.0, gamma=1.5)))

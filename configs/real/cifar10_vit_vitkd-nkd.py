@@ -1,0 +1,2 @@
+_base_ = './cifar10_vit_vitkd.py'
+model = dict(losses=dict(nkd=dict(type='NKDLoss', tap='head.layers.head', gamma=1.0)))
