@@ -6,4 +6,4 @@ model = dict(
         config='mmkd_ext::real/cifar10_cnn_teacher.py',
         checkpoint='work_dirs/cifar10_cnn_teacher/epoch_60.pth',
         hint='Train it first: python -m mmkd_ext train cifar10_cnn_teacher.py --data-root PATH'),
-    losses=dict(kd=dict(type='KDLoss', tap='head.fc', temperature=4.0, alpha=0.9)))
+    losses=dict(kd=dict(type='KDLoss', tap='head.fc', temperature=4.0, alpha=3.0)))

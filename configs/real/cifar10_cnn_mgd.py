@@ -1,3 +1,4 @@
+# MGD on the last map, (N, 64, 8, 8) in both networks.
 _base_ = './cifar10_cnn_kd.py'
 model = dict(losses=dict(
     _delete_=True,

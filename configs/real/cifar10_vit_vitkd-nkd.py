@@ -1,2 +1,3 @@
+# ViTKD and NKD.
 _base_ = './cifar10_vit_vitkd.py'
 model = dict(losses=dict(nkd=dict(type='NKDLoss', tap='head.layers.head', gamma=1.0)))

@@ -1,3 +1,4 @@
+# ViTKD, with the published weights.
 _base_ = './cifar10_vit_baseline.py'
 model = dict(
     _delete_=True, type='mmkd_ext.Distiller', student=_base_.model, input_shape=(3, 32, 32),

@@ -9,20 +9,26 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmkd_ext.apis.errors import UserError, main_guard
 from mmkd_ext.apis.options import CONFIG_HELP, options_action
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 RESULT = "result.json"
 CONSOLE_LOG = "console.log"
+SECONDS = "seconds.txt"  # a line for each process that trained
+TABLE = "table.md"
 
 
 @dataclass
@@ -56,7 +62,10 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/compare"))
     parser.add_argument("--data-root", metavar="PATH", help="as for train")
     parser.add_argument(
-        "--epochs", type=int, metavar="N", help="train N epochs, every schedule scaled with them"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="train N epochs; learning rates and loss weights are scaled with them",
     )
     parser.add_argument("--metric", help="key of the metric (default: the first one)")
     parser.add_argument(
@@ -65,13 +74,15 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         default="test",
         help="report on the test split; or on the validation split alone, to choose settings by",
     )
+    parser.add_argument("--auto-scale-lr", action="store_true", help="as for train")
     parser.add_argument("--gpus", type=int, metavar="N", help="train on N GPUs, through torchrun")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
         action=options_action(),
         metavar="KEY=VALUE",
-        help="as for train, for every config",
+        help="as for train; a key goes to those configs that have its parent, so "
+        "model.teacher.checkpoint=PATH leaves the baseline alone",
     )
     args = parser.parse_args(argv)
     for name in ("epochs", "gpus"):
@@ -88,21 +99,29 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Compare from the command line."""
     args = parse_args(argv, prog)
     plans = [Plan(name, args) for name in args.configs]
+    for key in args.cfg_options or {}:
+        if not any(key in plan.options for plan in plans):
+            raise UserError(
+                f"--cfg-options {key}: none of the configs has {key.rpartition('.')[0]}."
+            )
     stems = [plan.stem for plan in plans]
     if len(set(stems)) < len(stems):
         raise UserError(f"Two of the configs have the same name: {', '.join(stems)}.")
     args.work_dir.mkdir(parents=True, exist_ok=True)
-    # Seed by seed, so that an interrupted comparison has whole rows.
-    jobs = [(plan, seed) for seed in args.seeds for plan in plans]
     results: list[Result] = []
-    for i, (plan, seed) in enumerate(jobs, start=1):
-        print(f"[{i}/{len(jobs)}] {plan.stem} seed {seed} ...", end=" ", flush=True)
-        result, kept = plan.run(seed)
-        metric = args.metric or next(iter(result.val))
-        print(f"{figure(result, metric, args.split):.2f}{' (kept)' if kept else ''}", flush=True)
-        results.append(result)
-    rows = table(results, stems, args.metric or next(iter(results[0].val)), args.split)
-    write(rows, results, args.work_dir)
+    for seed in args.seeds:
+        for plan in plans:
+            done = f"[{len(results) + 1}/{len(plans) * len(args.seeds)}]"
+            print(f"{done} {plan.stem} seed {seed} ...", end=" ", flush=True)
+            result, kept = plan.run(seed)
+            metric = args.metric or next(iter(result.val))
+            value = figure(result, metric, args.split)
+            print(f"{value:.{decimals([value])}f}{' (kept)' if kept else ''}", flush=True)
+            results.append(result)
+        # After each seed, so that an interrupted comparison leaves a table.
+        rows = table(results, stems, args.metric or next(iter(results[0].val)), args.split)
+        write(rows, results, args.work_dir)
+    show(rows, args.work_dir)
 
 
 class Plan:
@@ -115,11 +134,17 @@ class Plan:
         cfg = load_config(name)
         self.config, self.stem = str(cfg.filename), Path(cfg.filename).stem
         self.options = {} if args.epochs is None else epoch_options(cfg, args.epochs)
-        self.options |= args.cfg_options or {}
+        self.options |= {k: v for k, v in (args.cfg_options or {}).items() if has_parent(cfg, k)}
         cfg.merge_from_dict(self.options)
         self.args = args
-        text = cfg.pretty_text + str(args.data_root)
-        self.settings = hashlib.sha256(text.encode()).hexdigest()[:16]
+        for split in ("val", args.split):
+            if cfg.get(f"{split}_dataloader") is None:
+                raise UserError(f"Config {self.config} has no {split}_dataloader to compare on.")
+        if args.split == "val" and cfg.val_dataloader.dataset == cfg.get("test_dataloader", {}).get(
+            "dataset"
+        ):
+            print(f"{self.stem}: its validation data ARE its test data; choose nothing by them.")
+        self.settings = settings_hash(cfg, args)
 
     def run(self, seed: int) -> tuple[Result, bool]:
         """Train and test, or take what an earlier call left; and whether it was that.
@@ -127,6 +152,8 @@ class Plan:
         Raises:
             UserError: The folder holds a run of other settings, or a process failed.
         """
+        from mmkd_ext.distill.atomic_file import atomic_write_text
+
         folder = self.args.work_dir / f"{self.stem}_seed{seed}"
         path = folder / RESULT
         if path.is_file():
@@ -136,11 +163,10 @@ class Plan:
                 return result, True
         else:
             result = self._train(folder, seed)
+            atomic_write_text(json.dumps(asdict(result), indent=2) + "\n", path)
         if self.args.split == "test":
             result.test = self._test(folder)
-        from mmkd_ext.distill.atomic_file import atomic_write_text
-
-        atomic_write_text(json.dumps(asdict(result), indent=2) + "\n", path)
+            atomic_write_text(json.dumps(asdict(result), indent=2) + "\n", path)
         return result, False
 
     def _check_settings(self, settings: str, folder: Path) -> None:
@@ -151,16 +177,21 @@ class Plan:
             )
 
     def _train(self, folder: Path, seed: int) -> Result:
-        mark = folder / "settings.txt"
-        if mark.is_file():
+        mark, options = folder / "settings.txt", {**self.options, "randomness.seed": seed}
+        resume: list[str] = []
+        if (folder / "last_checkpoint").is_file():
             self._check_settings(mark.read_text(encoding="utf-8"), folder)
+            options.pop("load_from", None)  # with --resume it would be what is resumed
+            resume = ["--resume"]
+        elif folder.exists():
+            shutil.rmtree(folder)  # a start that failed before its first checkpoint
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(self.settings, encoding="utf-8")
-        begin = time.perf_counter()
-        options = {**self.options, "randomness.seed": seed}
-        self._process("train", [self.config, "--resume"], folder, options)
-        seconds = time.perf_counter() - begin
+        if self.args.auto_scale_lr:
+            resume.append("--auto-scale-lr")
+        self._process("train", [self.config, *resume], folder, options)
         val, steps = _scalars(folder)
+        seconds = sum(map(float, (folder / SECONDS).read_text(encoding="utf-8").split()))
         return Result(self.stem, seed, self.settings, val, None, statistics.median(steps), seconds)
 
     def _test(self, folder: Path) -> dict[str, float]:
@@ -182,15 +213,49 @@ class Plan:
             line += ["--data-root", self.args.data_root]
         if options:
             line += ["--cfg-options", *(f"{key}={_as_text(v)}" for key, v in options.items())]
-        log = folder / CONSOLE_LOG
-        with log.open("a", encoding="utf-8") as stream:
-            code = subprocess.call(line, stdout=stream, stderr=subprocess.STDOUT)
+        log, begin = folder / CONSOLE_LOG, time.perf_counter()
+        with log.open("ab") as stream:
+            start = stream.tell()
+            try:
+                code = subprocess.call(line, stdout=stream, stderr=subprocess.STDOUT)
+            finally:
+                if command == "train":  # interrupted ones count, too
+                    with (folder / SECONDS).open("a", encoding="utf-8") as times:
+                        times.write(f"{time.perf_counter() - begin:.1f}\n")
         if code != 0:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+            said = log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+            causes = [text for text in said if text.startswith("error")] or said[-3:]
             raise UserError(
-                f"`{command} {self.stem}` failed with exit code {code}; {log} ends with:\n"
-                + "\n".join(last)
+                f"`{command} {self.stem}` failed with exit code {code}; {log} says:\n"
+                + "\n".join(causes)
             )
+
+
+def settings_hash(cfg: Config, args: argparse.Namespace) -> str:
+    """What a run depends on beside its seed: the config, the data, the GPUs, the teacher's file."""
+    parts: list[Any] = [cfg.pretty_text, args.gpus, args.auto_scale_lr]
+    if args.data_root is not None:
+        parts.append(Path(args.data_root).expanduser().resolve())
+    model = cfg.get("model") or {}
+    for teacher in (model.get("teacher"), *(model.get("teachers") or {}).values()):
+        if isinstance(teacher, Mapping) and Path(str(teacher.get("checkpoint"))).is_file():
+            stat = Path(teacher["checkpoint"]).stat()
+            parts += [stat.st_size, stat.st_mtime_ns]
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def has_parent(cfg: Config, key: str) -> bool:
+    """Whether the config has what the dotted ``key`` would be put into."""
+    *parents, _ = key.split(".")
+    here: Any = cfg
+    for name in parents:
+        if isinstance(here, (list, tuple)) and name.isdigit() and int(name) < len(here):
+            here = here[int(name)]
+        elif isinstance(here, Mapping) or here is cfg:
+            here = here.get(name)
+        else:
+            return False
+    return here is not None
 
 
 def figure(result: Result, metric: str, split: str) -> float:
@@ -202,8 +267,16 @@ def figure(result: Result, metric: str, split: str) -> float:
     metrics = result.val if split == "val" else result.test
     if metrics is None or metric not in metrics:
         known = ", ".join(metrics or ())
-        raise UserError(f"--metric {metric}: {result.config} has no such metric, but {known}.")
+        raise UserError(
+            f"{result.config} has no metric {metric!r} on the {split} split, but {known}; name one "
+            "with --metric."
+        )
     return metrics[metric]
+
+
+def decimals(values: Sequence[float]) -> int:
+    """Two for percentages, four for fractions such as mmdet's mAP."""
+    return 2 if max(map(abs, values), default=0) > 1 else 4
 
 
 def table(
@@ -214,14 +287,15 @@ def table(
 
     rows = [("config", f"{metric}, {split} split", "gain over the first", "ms/step", "minutes")]
     by_seed = {(r.config, r.seed): figure(r, metric, split) for r in results}
+    digits = decimals(list(by_seed.values()))
     for stem in stems:
         own = [result for result in results if result.config == stem]
         gains = [by_seed[stem, r.seed] - by_seed[stems[0], r.seed] for r in own]
         rows.append(
             (
                 stem,
-                mean_and_spread([by_seed[stem, r.seed] for r in own]),
-                "" if stem == stems[0] else mean_and_spread(gains, signed=True),
+                mean_and_spread([by_seed[stem, r.seed] for r in own], digits=digits),
+                "" if stem == stems[0] else mean_and_spread(gains, signed=True, digits=digits),
                 # The least: other work on the machine only ever slows a run.
                 f"{1000 * min(r.step_seconds for r in own):.0f}",
                 f"{statistics.mean(r.seconds for r in own) / 60:.1f}",
@@ -231,17 +305,10 @@ def table(
 
 
 def write(rows: Sequence[tuple[str, ...]], results: Sequence[Result], work_dir: Path) -> None:
-    """Print the table, and write it as Markdown and all results as JSON."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Write the table as Markdown, and all results as JSON."""
     from mmkd_ext.apis.measure import hardware
     from mmkd_ext.distill.atomic_file import atomic_write_text
 
-    shown = Table(*rows[0])
-    for row in rows[1:]:
-        shown.add_row(*row)
-    Console().print(shown)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     seeds = ", ".join(map(str, sorted({r.seed for r in results})))
@@ -249,10 +316,24 @@ def write(rows: Sequence[tuple[str, ...]], results: Sequence[Result], work_dir: 
         "± is the sample standard deviation over seeds; of a gain, that of the differences at "
         f"equal seeds. Seeds: {seeds}. {hardware()}."
     )
-    atomic_write_text("\n".join([*lines, "", notes, ""]), work_dir / "table.md")
+    atomic_write_text("\n".join([*lines, "", notes, ""]), work_dir / TABLE)
     content = {"hardware": hardware(), "results": [asdict(result) for result in results]}
     atomic_write_text(json.dumps(content, indent=2) + "\n", work_dir / "results.json")
-    print(f"{notes}\nwritten: {work_dir / 'table.md'}, {work_dir / 'results.json'}")
+
+
+def show(rows: Sequence[tuple[str, ...]], work_dir: Path) -> None:
+    """Print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table()
+    for i, heading in enumerate(rows[0]):
+        shown.add_column(heading, no_wrap=i == 0, overflow="fold")
+    for row in rows[1:]:
+        shown.add_row(*row)
+    Console().print(shown)
+    print((work_dir / TABLE).read_text(encoding="utf-8").rpartition("|")[2].strip())
+    print(f"written: {work_dir / TABLE}, {work_dir / 'results.json'}")
 
 
 def _scalars(folder: Path) -> tuple[dict[str, float], list[float]]:
@@ -271,12 +352,18 @@ def _scalars(folder: Path) -> tuple[dict[str, float], list[float]]:
 
 def _log_lines(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for i, line in enumerate(lines):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                if i + 1 < len(lines):  # a killed process leaves half a last line
+                    raise UserError(f"{path}, line {i + 1}: {error}") from error
 
 
 def _as_text(value: Any) -> str:
     """As mmengine's ``DictAction`` reads it back."""
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(_as_text(item) for item in value) + "]"
+        ends = "[]" if isinstance(value, list) else "()"
+        return ends[0] + ",".join(_as_text(item) for item in value) + ends[1]
     return str(value)

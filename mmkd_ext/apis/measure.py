@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def mean_and_spread(values: Sequence[float], signed: bool = False) -> str:
+def mean_and_spread(values: Sequence[float], signed: bool = False, digits: int = 2) -> str:
     """``'93.17 ± 0.52'``; the spread is the sample standard deviation, left out for one value."""
-    mean = f"{statistics.mean(values):{'+' if signed else ''}.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+    mean = f"{statistics.mean(values):{'+' if signed else ''}.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def hardware() -> str:

@@ -88,7 +88,8 @@ def prepare_config(
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         pin_memory: False keeps loaders from pinning (mmpretrain configs only).
         persistent_workers: False starts loading processes anew each epoch (likewise).
-        cfg_options: Merged after all of these, so they win.
+        cfg_options: Merged after these, so they win; only pinning and persistent workers are still
+            fitted to the machine and the number of workers.
 
     Raises:
         UserError: An option cannot be met; the message says why.

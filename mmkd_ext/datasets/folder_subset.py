@@ -27,8 +27,9 @@ class FolderSubset(CustomDataset):
 
     def __init__(self, *args: Any, per_class: Sequence[int] | None = None, **kwargs: Any) -> None:
         if per_class is not None:
-            whole = all(isinstance(bound, int) for bound in per_class)
-            if len(per_class) != 2 or not whole or not 0 <= per_class[0] < per_class[1]:
+            pair = isinstance(per_class, (list, tuple)) and len(per_class) == 2
+            whole = pair and all(isinstance(bound, int) for bound in per_class)
+            if not whole or not 0 <= per_class[0] < per_class[1]:
                 raise ValueError(
                     "FolderSubset: per_class is (start, stop) with 0 <= start < stop, but got "
                     f"{per_class}"
@@ -46,12 +47,12 @@ class FolderSubset(CustomDataset):
         for image in images:
             by_class[image["gt_label"]].append(image)
         kept = []
-        for label in sorted(by_class):
+        for label, name in enumerate(self.CLASSES):
             members = sorted(by_class[label], key=lambda image: image["img_path"])
             if len(members) < stop:
                 raise ValueError(
                     f"FolderSubset: per_class={tuple(self.per_class)}, but class "
-                    f"{self.CLASSES[label]!r} of {self.img_prefix} has only {len(members)} images"
+                    f"{name!r} of {self.img_prefix} has only {len(members)} images"
                 )
             kept += members[start:stop]
         return kept

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mmkd_ext import compat
+from mmkd_ext.distill import Distiller
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "configs" / "cls"
@@ -84,3 +91,62 @@ def made_batch(size: int, classes: int, count: int = 4) -> dict:
 
 
 DISTILLED = [path for path in CONFIGS if distilled(path)]
+
+
+def shapes(value: Any) -> Any:
+    """The shapes of tensors in the structure that they are in."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape)
+    if isinstance(value, dict):
+        return {key: shapes(item) for key, item in value.items()}
+    return None if value is None else [shapes(item) for item in value]
+
+
+def copies(module: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def record_inputs(module: nn.Module, seen: list) -> RemovableHandle:
+    return module.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append((args, kwargs)), with_kwargs=True
+    )
+
+
+def check_predictions(model: BaseModel, size: int, classes: int) -> None:
+    model.eval()
+    for sample in model.val_step(made_batch(size, classes)):
+        assert sample.pred_score.shape == (classes,)
+        assert sample.pred_score.sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def check_gradients(model: Distiller, size: int, classes: int, losses: Iterable[str]) -> None:
+    """Each distillation loss reaches the student's first parameter; nothing is left behind."""
+    heads = [head for head in (model.head, getattr(model.teacher, "head", None)) if head]
+    saved = [copies(head) for head in heads]
+    state = copies(model)
+    for head in heads:  # a ViT's starts at zero, and passes no gradient on
+        for parameter in head.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
+    data = model.data_preprocessor(made_batch(size, classes, count=2), training=True)
+    model.train()
+    log = model(**data, mode="loss")
+    first = next(model.backbone.parameters())
+    for name in losses:
+        for key in terms_of(log, name):
+            (gradient,) = torch.autograd.grad(log[key], first, retain_graph=True)
+            assert torch.isfinite(gradient).all()
+            assert gradient.abs().sum() > 0, key
+    model.load_state_dict(state)
+    for head, weights in zip(heads, saved, strict=True):
+        head.load_state_dict(weights)
+
+
+def terms_of(log: dict, name: str) -> list[str]:
+    """What the loss `name` has logged: itself, or each of its terms."""
+    keys = [key for key in log if key == f"kd.loss_{name}" or key.startswith(f"kd.loss_{name}_")]
+    assert keys, (name, list(log))
+    return keys

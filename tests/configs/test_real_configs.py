@@ -11,15 +11,18 @@ from mmengine.config import Config
 
 from tests.packaging.commands import run
 
-from .cls_configs import ROOT, load, made_batch, runner_of
-from .cls_expected import N, logits, maps, self_logits
-from .test_cls_configs import (
-    _leave_no_trace,  # noqa: F401  (a fixture that applies to each test here)
+from .cls_configs import (
+    ROOT,
     check_gradients,
     check_predictions,
+    load,
+    made_batch,
     record_inputs,
+    runner_of,
     shapes,
+    terms_of,
 )
+from .cls_expected import N, logits, maps, self_logits
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,6 +66,7 @@ def test_it_trains_a_step_and_predicts(path, tmp_path):
     log = model.train_step(made_batch(32, 10), wrapper)
     assert torch.isfinite(log["loss"])
     for name, expected in taps.items():
+        assert all(torch.isfinite(log[key]) for key in terms_of(log, name))
         [((student, teacher, _), _)] = seen[name]
         assert (shapes(student), shapes(teacher)) == expected
     check_predictions(model, 32, 10)

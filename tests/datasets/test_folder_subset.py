@@ -52,7 +52,7 @@ def test_without_a_slice_it_is_the_stock_dataset(folder):
     assert len(build(folder)) == 11
 
 
-@pytest.mark.parametrize("per_class", [(0,), (3, 3), (-1, 2), (0, 2.5), (2, 0)])
+@pytest.mark.parametrize("per_class", [(0,), (3, 3), (-1, 2), (0, 2.5), (2, 0), 1000])
 def test_a_bad_slice(folder, per_class):
     with pytest.raises(ValueError, match=r"per_class is \(start, stop\)"):
         build(folder, per_class=per_class)
@@ -61,3 +61,9 @@ def test_a_bad_slice(folder, per_class):
 def test_a_class_that_is_too_small(folder):
     with pytest.raises(ValueError, match=r"class 'dog' of .*train has only 5 images"):
         build(folder, per_class=(0, 6))
+
+
+def test_an_empty_class(folder):
+    (folder / "train" / "eel").mkdir()
+    with pytest.raises(ValueError, match=r"class 'eel' of .*train has only 0 images"):
+        build(folder, per_class=(0, 2))

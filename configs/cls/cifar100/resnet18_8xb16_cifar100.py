@@ -2,3 +2,4 @@
 # 120 and 160 epochs, weight decay 5e-4.
 _base_ = "mmpretrain::resnet/resnet50_8xb16_cifar100.py"
 model = dict(backbone=dict(depth=18), head=dict(in_channels=512))
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))

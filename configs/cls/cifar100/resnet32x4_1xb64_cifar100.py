@@ -5,6 +5,7 @@ _base_ = [
     "../../_base_/schedules/cls_cifar100_240e.py",
 ]
 custom_imports = dict(imports=["mmkd_ext"], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
 model = dict(
     type="ImageClassifier",
     backbone=dict(type="mmkd_ext.ResNetCifar", depth=32, channels=(32, 64, 128, 256)),

@@ -6,6 +6,7 @@ _base_ = [
 ]
 custom_imports = dict(imports=["mmkd_ext", "mmkd_ext.models.cifar_mobile"], allow_failed_imports=False)
 optim_wrapper = dict(optimizer=dict(lr=0.01))  # the literature's, for mobile networks
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
 model = dict(
     type="ImageClassifier",
     backbone=dict(type="mmkd_ext.ShuffleNetV1Cifar", groups=3),

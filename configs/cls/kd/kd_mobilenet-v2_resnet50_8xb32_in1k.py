@@ -10,6 +10,6 @@ model = dict(
         checkpoint="https://mmassets.onedl.ai/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth",
     ),
     losses=dict(
-        # As published by mmrazor: weight 3 beside the whole cross-entropy.
+        # mmrazor's setting: weight 3 beside the whole cross-entropy.
         kd=dict(type="KDLoss", tap="head.fc", temperature=1.0, alpha=3.0)),
 )

@@ -7,7 +7,7 @@ model = dict(
     student=_base_.model,
     input_shape=(3, 32, 32),
     student_loss_weight=0.5,  # 1 - alpha, as released
-    # The published runs left the teacher in train mode, its batch norm on batch statistics:
+    # The authors' code leaves the teacher in train mode, its batch norm on batch statistics:
     # --cfg-options model.teacher.mode=train does so.
     teacher=dict(
         config="mmkd_ext::cls/cifar100/resnet34_8xb16_cifar100.py",

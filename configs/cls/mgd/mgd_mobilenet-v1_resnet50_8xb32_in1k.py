@@ -6,7 +6,7 @@ model = dict(
     _delete_=True,
     type="mmkd_ext.Distiller",
     student=_base_.model,
-    # The published runs left the teacher in train mode, its batch norm on batch statistics:
+    # The authors' code leaves the teacher in train mode, its batch norm on batch statistics:
     # --cfg-options model.teacher.mode=train does so.
     teacher=dict(
         config="mmpretrain::resnet/resnet50_8xb32_in1k.py",
