@@ -24,6 +24,7 @@ from mmkd_ext.registry import MODELS
 
 from .build import LossTerm, build_losses, plan_losses
 from .checkpoint import install_reader
+from .inherit import inherit_weights, inheritance
 from .optim import install as install_optimizer_view
 from .probe import untouched_random_state
 from .schedule import Progress, factor_of
@@ -55,6 +56,8 @@ class Distiller(StudentState, BaseModel):
         teachers: Several, by name.
         student_loss_weight: Factor of the student's own losses (released KD: ``1 - alpha``).
         teacher_mode: ``'eval'`` or ``'train'``: the default ``mode`` of the teachers.
+        inherit: Modules of the student that begin with the teacher's weights, such as
+            ``['neck', 'bbox_head']``; ``dict(teacher='a', modules=[...])`` names one of several.
         data_preprocessor: The runner's top-level one; it is handed on to the student.
         input_shape: ``(C, H, W)`` of the blank image of the dry run that infers channels.
 
@@ -72,6 +75,7 @@ class Distiller(StudentState, BaseModel):
         teachers: Mapping[str, dict | nn.Module] | None = None,
         student_loss_weight: float = 1.0,
         teacher_mode: str = "eval",
+        inherit: Sequence[str] | Mapping[str, Any] | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         input_shape: Sequence[int] = (3, 224, 224),
     ) -> None:
@@ -91,6 +95,7 @@ class Distiller(StudentState, BaseModel):
                 name: _build_teacher(config, student, teacher_mode, name)
                 for name, config in configs.items()
             }
+            self.inherit = inheritance(inherit, list(self.teachers))
             self.terms = plan_losses(losses, student, self.teachers)
             self.distill = build_losses(self.terms, student, self.teachers, input_shape)
         self.recorder = Recorder(student, self._tap_names(None), "student")
@@ -111,12 +116,15 @@ class Distiller(StudentState, BaseModel):
         return next((member.model for member in self.teachers.values()), None)
 
     def init_weights(self) -> None:
-        """Initialise the student, as without us, and read the teachers' weights."""
+        """Initialise the student, as without us; read the teachers' weights; let it inherit."""
         if hasattr(self.student, "init_weights"):
             self.student.init_weights()
         with untouched_random_state():
             for member in self.teachers.values():
                 member.load()
+        if self.inherit is not None:
+            name, modules = self.inherit
+            inherit_weights(self.student, self.teachers[name].model, modules, name)
 
     def forward(
         self, inputs: Any, data_samples: list | None = None, mode: str = "tensor"

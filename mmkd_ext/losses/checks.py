@@ -87,6 +87,16 @@ def check_channels(loss: str, side: str, tensor: Tensor, channels: int, axis: in
         )
 
 
+def check_same_channels(loss: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ``ValueError`` unless two maps, compared channel by channel, have as many of them."""
+    if student.shape[1] != teacher.shape[1]:
+        raise ValueError(
+            f"{loss}: student map {tuple(student.shape)} and teacher map {tuple(teacher.shape)} "
+            "differ in channels, which are compared one by one; tap layers of equal width (for "
+            "logits, of networks made for the same classes), or use MGDLoss, which aligns them"
+        )
+
+
 def check_target(loss: str, target: Tensor, logits: Tensor) -> None:
     """Raise ``ValueError`` unless the target fits the logits (N, C).
 

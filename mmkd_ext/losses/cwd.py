@@ -12,7 +12,7 @@ from torch import Tensor
 from mmkd_ext.registry import MODELS
 
 from .base import DistillLoss
-from .checks import check_choice, check_maps, check_temperature
+from .checks import check_choice, check_maps, check_same_channels, check_temperature
 from .maps import RESIZE, Resize, match_size
 
 
@@ -35,20 +35,11 @@ def cwd_loss(
         Scalar, in nats times ``loss_weight``.
     """
     check_maps("cwd_loss", student_map, teacher_map)
-    _check_same_channels("cwd_loss", student_map, teacher_map)
+    check_same_channels("cwd_loss", student_map, teacher_map)
     log_student = F.log_softmax(student_map.flatten(2) / temperature, dim=2)
     log_teacher = F.log_softmax(teacher_map.detach().flatten(2) / temperature, dim=2)
     divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=2)
     return loss_weight * temperature**2 * divergence.mean()
-
-
-def _check_same_channels(loss: str, student: Tensor, teacher: Tensor) -> None:
-    if student.shape[1] != teacher.shape[1]:
-        raise ValueError(
-            f"{loss}: student map {tuple(student.shape)} and teacher map {tuple(teacher.shape)} "
-            "differ in channels, which are compared one by one; tap the class logits of two "
-            "networks made for the same classes, or use MGDLoss for features of unequal width"
-        )
 
 
 @MODELS.register_module()
@@ -75,6 +66,6 @@ class CWDLoss(DistillLoss):
     def compute(self, student: Tensor, teacher: Tensor, data_samples: object) -> Tensor:
         """The loss of one firing."""
         check_maps(self.name, student, teacher, same_size=self.resize is None)
-        _check_same_channels(self.name, student, teacher)
+        check_same_channels(self.name, student, teacher)
         student, teacher = match_size(student, teacher, self.resize)
         return cwd_loss(student, teacher, self.temperature, loss_weight=1.0)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from mmkd_ext.registry import MODELS
 
-from .base import DistillLoss
 from .checks import check_choice, check_logits, check_target, check_temperature, check_weight
 from .labels import labels_by_policy, without_columns
+from .logits import LogitLoss
+from .maps import Resize
 
 SoftLabels = Literal["argmax", "mix"]
 
@@ -87,7 +88,7 @@ def _others(logits: Tensor, label: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class DKDLoss(DistillLoss):
+class DKDLoss(LogitLoss):
     """Decoupled logit distillation, see :func:`dkd_loss`.
 
     Student and teacher tap: logits (N, C). Uses the labels.
@@ -98,6 +99,7 @@ class DKDLoss(DistillLoss):
         temperature: T. Published: 1 (ImageNet), 4 (CIFAR-100).
         soft_labels: ``'argmax'`` or ``'mix'``.
         loss_weight: Weight of the whole loss.
+        resize, ignore_index: Of pixel logits, see :class:`~mmkd_ext.losses.logits.LogitLoss`.
     """
 
     def __init__(
@@ -107,18 +109,18 @@ class DKDLoss(DistillLoss):
         temperature: float = 1.0,
         soft_labels: SoftLabels = "argmax",
         loss_weight: float = 1.0,
+        resize: Resize = None,
+        ignore_index: int = 255,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, resize, ignore_index)
         check_weight(self.name, alpha=alpha, beta=beta)
         check_temperature(self.name, temperature)
         check_choice(self.name, "soft_labels", soft_labels, ("argmax", "mix"))
         self.alpha, self.beta = alpha, beta
         self.temperature, self.soft_labels = temperature, soft_labels
 
-    def compute(self, student: Tensor, teacher: Tensor, data_samples: object) -> Tensor:
-        """The loss of one firing."""
-        check_logits(self.name, student, teacher)
-        target = self.labels(data_samples, student)
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+        """See :meth:`LogitLoss.compare`."""
         return dkd_loss(
             student, teacher, target, self.alpha, self.beta, self.temperature, self.soft_labels
         )

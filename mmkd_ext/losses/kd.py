@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mmkd_ext.registry import MODELS
 
-from .base import DistillLoss
 from .checks import check_logits, check_temperature, check_weight
+from .logits import LogitLoss
+from .maps import Resize
 
 
 def kd_loss(
@@ -41,7 +42,7 @@ def kd_loss(
 
 
 @MODELS.register_module()
-class KDLoss(DistillLoss):
+class KDLoss(LogitLoss):
     """Logit distillation, see :func:`kd_loss`.
 
     As released, the student's own loss is scaled by ``1 - alpha``: set the Distiller's
@@ -53,17 +54,24 @@ class KDLoss(DistillLoss):
         temperature: T. Published: 1 (ImageNet), 3 (CIFAR-100).
         alpha: Weight of the loss. Published: 0.5.
         loss_weight: A further weight.
+        resize, ignore_index: Of pixel logits, see :class:`~mmkd_ext.losses.logits.LogitLoss`.
     """
 
+    uses_labels = False
+
     def __init__(
-        self, temperature: float = 1.0, alpha: float = 0.5, loss_weight: float = 1.0
+        self,
+        temperature: float = 1.0,
+        alpha: float = 0.5,
+        loss_weight: float = 1.0,
+        resize: Resize = None,
+        ignore_index: int = 255,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, resize, ignore_index)
         check_temperature(self.name, temperature)
         check_weight(self.name, alpha=alpha)
         self.temperature, self.alpha = temperature, alpha
 
-    def compute(self, student: Tensor, teacher: Tensor, data_samples: object) -> Tensor:
-        """The loss of one firing."""
-        check_logits(self.name, student, teacher)
+    def compare(self, student: Tensor, teacher: Tensor, target: None) -> Tensor:
+        """See :meth:`LogitLoss.compare`."""
         return kd_loss(student, teacher, self.temperature, self.alpha)

@@ -36,7 +36,7 @@ def labels_from_samples(data_samples: Any, num_classes: int) -> Tensor:
         raise ValueError(
             "this loss needs labels, but there are no data samples; is the batch unlabelled?"
         )
-    scores = [_field(sample, "gt_score") for sample in data_samples]
+    scores = [field_of(sample, "gt_score") for sample in data_samples]
     if all(score is not None for score in scores):
         if any(tuple(score.shape) != (num_classes,) for score in scores):
             shapes = sorted({tuple(score.shape) for score in scores})
@@ -45,7 +45,7 @@ def labels_from_samples(data_samples: Any, num_classes: int) -> Tensor:
                 f"have {num_classes} classes; correct num_classes of the head or data_preprocessor"
             )
         return torch.stack(scores)
-    labels = [_field(sample, "gt_label") for sample in data_samples]
+    labels = [field_of(sample, "gt_label") for sample in data_samples]
     if any(label is None for label in labels):
         raise ValueError(
             "this loss needs labels, but a data sample has neither gt_label nor gt_score"
@@ -118,7 +118,8 @@ def without_columns(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.gather(1, index)
 
 
-def _field(sample: Any, name: str) -> Any:
+def field_of(sample: Any, name: str) -> Any:
+    """A data sample's field, an attribute or a key; None if it has none."""
     if isinstance(sample, Mapping):
         return sample.get(name)
     return getattr(sample, name, None)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from mmkd_ext.registry import MODELS
 
-from .base import DistillLoss
 from .checks import check_choice, check_logits, check_target, check_temperature, check_weight
 from .labels import labels_by_policy, without_columns
+from .logits import LogitLoss
+from .maps import Resize
 
 SoftLabels = Literal["argmax", "mix"]
 
@@ -74,7 +75,7 @@ def nkd_loss(
 
 
 @MODELS.register_module()
-class NKDLoss(DistillLoss):
+class NKDLoss(LogitLoss):
     """Normalized logit distillation, see :func:`nkd_loss`.
 
     Student and teacher tap: logits (N, C). Uses the labels. The student's own cross-entropy stays
@@ -86,6 +87,7 @@ class NKDLoss(DistillLoss):
             3.5 (CIFAR-100).
         soft_labels: ``'argmax'`` (published) or ``'mix'``.
         loss_weight: Weight of the whole loss.
+        resize, ignore_index: Of pixel logits, see :class:`~mmkd_ext.losses.logits.LogitLoss`.
     """
 
     def __init__(
@@ -94,15 +96,15 @@ class NKDLoss(DistillLoss):
         gamma: float = 1.5,
         soft_labels: SoftLabels = "argmax",
         loss_weight: float = 1.0,
+        resize: Resize = None,
+        ignore_index: int = 255,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, resize, ignore_index)
         check_temperature(self.name, temperature)
         check_weight(self.name, gamma=gamma)
         check_choice(self.name, "soft_labels", soft_labels, ("argmax", "mix"))
         self.temperature, self.gamma, self.soft_labels = temperature, gamma, soft_labels
 
-    def compute(self, student: Tensor, teacher: Tensor, data_samples: object) -> Tensor:
-        """The loss of one firing."""
-        check_logits(self.name, student, teacher)
-        target = self.labels(data_samples, student)
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+        """See :meth:`LogitLoss.compare`."""
         return nkd_loss(student, teacher, target, self.temperature, self.gamma, self.soft_labels)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from mmkd_ext.registry import MODELS
 
-from .base import DistillLoss
 from .checks import check_choice, check_logits, check_target
 from .labels import labels_by_policy
+from .logits import LogitLoss
+from .maps import Resize
 
 SoftLabels = Literal["top2", "argmax"]
 
@@ -50,7 +51,7 @@ def tf_nkd_loss(student_logits: Tensor, target: Tensor, soft_labels: SoftLabels 
 
 
 @MODELS.register_module()
-class TFNKDLoss(DistillLoss):
+class TFNKDLoss(LogitLoss):
     """Teacher-free normalized distillation, see :func:`tf_nkd_loss`.
 
     Student tap: logits (N, C). No teacher. Uses the labels. The student's own cross-entropy stays
@@ -59,16 +60,22 @@ class TFNKDLoss(DistillLoss):
     Args:
         soft_labels: ``'top2'`` (published) or ``'argmax'``.
         loss_weight: Weight of the loss. Published: 1.
+        resize, ignore_index: Of pixel logits, see :class:`~mmkd_ext.losses.logits.LogitLoss`.
     """
 
     needs_teacher = False
 
-    def __init__(self, soft_labels: SoftLabels = "top2", loss_weight: float = 1.0) -> None:
-        super().__init__(loss_weight)
+    def __init__(
+        self,
+        soft_labels: SoftLabels = "top2",
+        loss_weight: float = 1.0,
+        resize: Resize = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__(loss_weight, resize, ignore_index)
         check_choice(self.name, "soft_labels", soft_labels, ("top2", "argmax"))
         self.soft_labels = soft_labels
 
-    def compute(self, student: Tensor, teacher: None, data_samples: object) -> Tensor:
-        """The loss of one firing."""
-        check_logits(self.name, student)
-        return tf_nkd_loss(student, self.labels(data_samples, student), self.soft_labels)
+    def compare(self, student: Tensor, teacher: None, target: Tensor) -> Tensor:
+        """See :meth:`LogitLoss.compare`."""
+        return tf_nkd_loss(student, target, self.soft_labels)

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from mmkd_ext.registry import MODELS
 
-from .base import DistillLoss
 from .checks import check_choice, check_logits, check_target, check_temperature, check_weight
 from .labels import distribution, hard_labels
+from .logits import LogitLoss
+from .maps import Resize
 
 SoftLabels = Literal["argmax", "mix"]
 
@@ -66,7 +67,7 @@ def wsld_loss(
 
 
 @MODELS.register_module()
-class WSLDLoss(DistillLoss):
+class WSLDLoss(LogitLoss):
     """Weighted soft label distillation, see :func:`wsld_loss`.
 
     Student and teacher tap: logits (N, C). Uses the labels.
@@ -76,6 +77,7 @@ class WSLDLoss(DistillLoss):
         alpha: Weight of the loss. Published: 2.5 (ImageNet), 2.25 (CIFAR-100).
         soft_labels: ``'argmax'`` or ``'mix'``.
         loss_weight: A further weight.
+        resize, ignore_index: Of pixel logits, see :class:`~mmkd_ext.losses.logits.LogitLoss`.
     """
 
     def __init__(
@@ -84,15 +86,15 @@ class WSLDLoss(DistillLoss):
         alpha: float = 2.5,
         soft_labels: SoftLabels = "argmax",
         loss_weight: float = 1.0,
+        resize: Resize = None,
+        ignore_index: int = 255,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, resize, ignore_index)
         check_temperature(self.name, temperature)
         check_weight(self.name, alpha=alpha)
         check_choice(self.name, "soft_labels", soft_labels, ("argmax", "mix"))
         self.temperature, self.alpha, self.soft_labels = temperature, alpha, soft_labels
 
-    def compute(self, student: Tensor, teacher: Tensor, data_samples: object) -> Tensor:
-        """The loss of one firing."""
-        check_logits(self.name, student, teacher)
-        target = self.labels(data_samples, student)
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+        """See :meth:`LogitLoss.compare`."""
         return wsld_loss(student, teacher, target, self.temperature, self.alpha, self.soft_labels)

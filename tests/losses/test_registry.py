@@ -1,6 +1,7 @@
 """Every registered loss keeps the common contract; one without a case here fails."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ class Case:
     teacher: Any = None
     mismatched: list[tuple[Any, Any]] = field(default_factory=list)
     labels: bool = False
+    boxes: bool = False
     args: dict = field(default_factory=dict)
 
 
@@ -41,9 +43,11 @@ USKD = {"logits": LOGITS, "feature": MAP_S}
 CASES = {
     "CWDLoss": Case(MAP_S, MAP_S, [(MAP_S, MAP_T), (MAP_S, (3, 8, 14)), ((3, 4), (3, 4))]),
     "DKDLoss": Case(LOGITS, LOGITS, BAD_LOGITS, labels=True),
-    "KDLoss": Case(LOGITS, LOGITS, BAD_LOGITS),
+    "FGDLoss": Case(MAP_S, MAP_T, BAD_MAPS, boxes=True),
+    "KDLoss": Case(LOGITS, LOGITS, [BAD_LOGITS[0], ((CLASSES, 3), (CLASSES, 3))]),
     "MGDLoss": Case(MAP_S, MAP_T, BAD_MAPS),
     "NKDLoss": Case(LOGITS, LOGITS, BAD_LOGITS, labels=True),
+    "PKDLoss": Case(MAP_S, MAP_S, [(MAP_S, MAP_T), (MAP_S, (3, 8, 14)), ((3, 4), (3, 4))]),
     "SRRLLoss": Case(MAP_S, MAP_T, BAD_MAPS[1:]),
     "TFNKDLoss": Case(LOGITS, None, [(LOGITS * 3, None)], labels=True),
     "USKDLoss": Case(
@@ -97,7 +101,12 @@ def build(name, dtype=torch.float32):
     return loss.to(dtype)
 
 
-def labels_for(case, batch):
+def samples_for(case, batch):
+    """What a loss reads from the data samples: labels, or boxes of which every second image has two."""
+    if case.boxes:
+        boxes = torch.tensor([[3.0, 5.0, 21.0, 30.0], [10.0, 0.0, 60.0, 12.0]])
+        instances = [SimpleNamespace(bboxes=boxes[: 2 * (i % 2)]) for i in range(batch)]
+        return [SimpleNamespace(gt_instances=x, batch_input_shape=(32, 56)) for x in instances]
     return torch.arange(batch) % CLASSES if case.labels else None
 
 
@@ -108,7 +117,7 @@ def total(value):
 def step(loss, case, batch=2, dtype=torch.float32):
     student = draw(case.student, batch, dtype, requires_grad=True)
     teacher = draw(case.teacher, batch, dtype)
-    result = loss(student, teacher, labels_for(case, batch))
+    result = loss(student, teacher, samples_for(case, batch))
     total(result).backward()
     for tensor in (*leaves(student), *(p.grad for p in loss.parameters())):
         gradient = tensor.grad if tensor.requires_grad else tensor
@@ -169,7 +178,7 @@ def test_finite_with_large_half_precision_activations(name):
         for side in (student, teacher)
     ]  # fmt: skip
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = loss(*big, labels_for(case, 2))
+        result = loss(*big, samples_for(case, 2))
     assert all(value.isfinite() for value in leaves(result))
 
 
@@ -181,7 +190,7 @@ def test_mismatched_shapes(name, index):
     loss, case = build(name), CASES[name]
     student, teacher = case.mismatched[index]
     with pytest.raises(ValueError, match=f"^{name}: ") as caught:
-        loss(draw(student, 2), draw(teacher, 2), labels_for(case, 2))
+        loss(draw(student, 2), draw(teacher, 2), samples_for(case, 2))
     assert "\n" not in str(caught.value)
 
 
@@ -189,9 +198,9 @@ def test_mismatched_shapes(name, index):
 def test_mismatched_batch(name):
     loss, case = build(name), CASES[name]
     if case.teacher is None:
-        arguments = draw(case.student, 2), None, labels_for(case, 3)
+        arguments = draw(case.student, 2), None, samples_for(case, 3)
     else:
-        arguments = draw(case.student, 2), draw(case.teacher, 3), labels_for(case, 2)
+        arguments = draw(case.student, 2), draw(case.teacher, 3), samples_for(case, 2)
     with pytest.raises(ValueError, match=f"^{name}: .*2.*3"):
         loss(*arguments)
 
@@ -200,7 +209,7 @@ def test_mismatched_batch(name):
 def test_list_of_firings_is_the_sum(name):
     loss, case = build(name).eval(), CASES[name]
     first, second = draw(case.student, 2), draw(case.student, 2)
-    teacher, labels = draw(case.teacher, 2), labels_for(case, 2)
+    teacher, labels = draw(case.teacher, 2), samples_for(case, 2)
     if isinstance(first, dict):
         fired = {key: [first[key], second[key]] for key in first}
     elif isinstance(first, list):
@@ -219,7 +228,7 @@ def test_soft_labels_of_every_policy(name):
     """One-hot weights mean what hard labels mean; USKD's published policy alone removes a class."""
     case = CASES[name]
     student, teacher = draw(case.student, 4, torch.float64), draw(case.teacher, 4, torch.float64)
-    labels = labels_for(case, 4)
+    labels = samples_for(case, 4)
     one_hot = nn.functional.one_hot(labels, CLASSES)
     mixed = 0.6 * one_hot + 0.4 * one_hot.roll(1, dims=0)
     loss = build(name, torch.float64)
@@ -258,7 +267,7 @@ def test_misspelt_argument(name):
 def test_one_graph_under_compile(name):
     """No data-dependent control flow: the compiler takes every loss whole."""
     loss, case = build(name).eval(), CASES[name]
-    taps = draw(case.student, 2), draw(case.teacher, 2), labels_for(case, 2)
+    taps = draw(case.student, 2), draw(case.teacher, 2), samples_for(case, 2)
     torch._dynamo.reset()  # all losses share one forward, and its cache holds eight
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
     torch.manual_seed(1)
