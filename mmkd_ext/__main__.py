@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("mmkd_ext.apis.demo", "learn real digits with and without a teacher, and report"),
     "train": ("mmkd_ext.apis.train", "train a model, distilled or not"),
     "test": ("mmkd_ext.apis.test", "test a checkpoint"),
+    "taps": ("mmkd_ext.apis.taps", "list what can be tapped in a network, with output shapes"),
     "compare": ("mmkd_ext.apis.compare", "train several configs over several seeds, and tabulate"),
     "export": ("mmkd_ext.apis.export", "write the student as a slim checkpoint with its config"),
     "doctor": ("mmkd_ext.doctor", "check the installation, with remedies"),
