@@ -4,9 +4,13 @@
 # GPUS processes in all (default 8), GPUS_PER_NODE on each machine (default the lesser of 8 and
 # GPUS; 0 asks slurm for none), CPUS_PER_TASK cores each (default 5). SRUN_ARGS goes to srun,
 # PYTHON names the interpreter (default: python), MASTER_PORT the port.
+#
+# 8 and 16 GPUs:
+#   bash tools/slurm_train.sh PARTITION nkd configs/cls/nkd/nkd_resnet18_resnet34_8xb32_in1k.py
+#   GPUS=16 bash tools/slurm_train.sh PARTITION swin configs/cls/uskd/uskd_swin-tiny_16xb64_in1k.py
 set -euo pipefail
 if [ "$#" -lt 3 ]; then
-    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
     exit 2
 fi
 partition=$1

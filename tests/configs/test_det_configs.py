@@ -1,0 +1,267 @@
+"""Every detection config builds, trains a step and predicts, with its real networks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+
+from mmkd_ext import compat
+
+from .cls_configs import ROOT, code_lines, copies, equal, record_inputs, shapes, terms_of
+from .det_configs import (
+    CONFIGS,
+    DISTILLED,
+    FOLDERS,
+    PADDED,
+    check_gradients,
+    load,
+    made_batch,
+    network_name,
+    norm_after_clipping,
+    optimizer_settings,
+    runner_of,
+    stock,
+    stock_base,
+    stock_student,
+)
+from .det_expected import EXPECTED
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+by_name = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+distilled_by_name = pytest.mark.parametrize("path", DISTILLED, ids=lambda path: path.stem)
+# mmdet's metafiles still name the old host; the libraries' own configs load from this one.
+HOST = "https://mmassets.onedl.ai/"
+
+
+def test_every_config_in_the_folders_is_covered():
+    files = [path for folder in FOLDERS for path in folder.rglob("*.py")]
+    assert len(CONFIGS) == len(files) == len(EXPECTED) > 10
+    assert {path.stem for path in CONFIGS} == set(EXPECTED)
+    assert {path.stem for path in DISTILLED} == {n for n, e in EXPECTED.items() if e.teacher}
+
+
+@by_name
+def test_it_trains_a_step_and_predicts(path, tmp_path):
+    wanted = EXPECTED[path.stem]
+    cfg = load(path)
+    assert cfg.default_scope == "mmdet"
+    runner = runner_of(cfg, tmp_path)
+    model = runner.model
+    assert network_name(model.student if wanted.teacher else model) == wanted.student
+    wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+
+    # The optimizer holds each parameter once, the losses' own too; the student's as without us.
+    held = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(set(held))
+    ours = optimizer_settings(model, wrapper)
+    settings, keys = stock_student(stock_base(path))
+    if wanted.teacher:
+        assert {name for name, p in model.named_parameters() if p.requires_grad} <= set(ours)
+        student = {name: s for name, s in ours.items() if not name.startswith("distill.")}
+        assert student == settings
+        assert {key for key in model.state_dict() if not key.startswith("distill.")} == keys
+        check_distillation(model, wrapper, wanted)
+    else:
+        before = copies(model.neck)
+        log = model.train_step(made_batch(wanted.masks), wrapper)
+        assert torch.isfinite(log["loss"])
+        assert not equal(before, copies(model.neck))
+    check_predictions(model, wanted.masks)
+
+    assert norm_after_clipping(wrapper) == (pytest.approx(35) if wanted.clip else None)
+
+
+def check_distillation(model, wrapper, wanted):
+    teacher = model.teacher
+    assert network_name(teacher) == wanted.teacher
+    assert set(model.distill) == set(wanted.taps)
+    for loss in model.distill.values():
+        assert {key: getattr(loss, key) for key in wanted.settings} == wanted.settings
+    for name, module in teacher.named_children():
+        if name in ("neck", "bbox_head", "mask_head"):
+            mine = copies(model.get_submodule(name)) if hasattr(model, name) else {}
+            assert equal(mine, copies(module)) == (name in wanted.inherit), name
+
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    frozen = copies(teacher)
+    tapped = {name: [] for name in wanted.taps}
+    for name, loss in model.distill.items():
+        record_inputs(loss, tapped[name])
+    student_images, teacher_images = [], []
+    record_inputs(model.backbone, student_images)
+    record_inputs(teacher.backbone, teacher_images)
+    model.train()
+
+    # As model.train_step does it, with a look at the gradients before they are summed up.
+    with wrapper.optim_context(model):
+        data = model.data_preprocessor(made_batch(wanted.masks), training=True)
+        losses = model(**data, mode="loss")
+    calls = {name: seen[0][0] for name, seen in tapped.items()}
+    assert all(len(seen) == 1 for seen in tapped.values())
+    check_gradients(model, losses, calls)
+    total, log = model.parse_losses(losses)
+    wrapper.update_params(total)
+
+    assert all(torch.isfinite(value).all() for value in log.values())
+    terms = [key for name in wanted.taps for key in terms_of(log, name)]
+    assert sorted(terms) == sorted(key for key in log if key.startswith("kd.loss_"))
+    for name, shape in wanted.taps.items():
+        student, from_teacher, samples = calls[name]
+        assert shapes(student) == shapes(from_teacher) == shape, name
+        assert [sample.batch_input_shape for sample in samples] == [PADDED] * 2
+    [((images,), _)], [((seen,), _)] = student_images, teacher_images
+    assert images.shape == (2, 3, *PADDED)
+    assert torch.equal(images, seen)  # all these networks normalise alike
+
+    # One step: student and loss modules moved, the teacher did not, batch norm included.
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    for name, loss in model.distill.items():
+        own = {key for key, _ in loss.named_parameters(prefix=f"distill.{name}")}
+        assert not own or own & moved
+    assert any(name.startswith("backbone.layer2.") for name in moved)
+    assert not any(name.startswith(("backbone.conv1.", "backbone.layer1.")) for name in moved)
+    assert not any(module.training for module in teacher.modules())
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+    assert equal(frozen, copies(teacher))
+
+
+def check_predictions(model, masks):
+    model.eval()
+    predictions = model.val_step(made_batch(masks))
+    assert len(predictions) == 2
+    for sample in predictions:
+        found = sample.pred_instances
+        assert len(found.scores) == len(found.labels) == len(found.bboxes)
+        assert ("masks" in found) == masks
+        if getattr(model, "bbox_head", None) is not None:  # SOLO has one that is None
+            assert len(found) == 100  # the most that an image may have
+            assert found.labels.max() < 80
+
+
+@by_name
+def test_all_but_the_model_and_the_clipping_is_the_student_s_stock_config(path):
+    ours, alone = Config.fromfile(path), stock(stock_base(path))
+    wrapper = dict(ours.optim_wrapper)
+    clip = wrapper.pop("clip_grad", None)
+    assert clip == (dict(max_norm=35, norm_type=2) if EXPECTED[path.stem].clip else None)
+    assert wrapper == alone.optim_wrapper
+    left_out = {"model", "optim_wrapper", "custom_imports"}
+    rest = {key: value for key, value in ours.items() if key not in left_out}
+    assert rest == {key: value for key, value in alone.items() if key not in left_out}
+    assert ours.train_cfg.max_epochs == EXPECTED[path.stem].epochs
+    assert ours.auto_scale_lr.base_batch_size == 16
+    assert ours.train_dataloader.batch_size == 2
+    if path in DISTILLED:
+        assert ours.model.student == alone.model
+
+
+@distilled_by_name
+def test_it_is_short_and_plain(path):
+    lines = code_lines(path)
+    assert re.match(r'_base_ = "(mmdet::|\./)', lines[0])
+    assert len(lines) - 1 <= 15, f"{len(lines) - 1} lines beyond the student's config"
+    assert "mmkd_ext" in Config.fromfile(path).custom_imports.imports
+
+
+def stock_entry(config):
+    """What mmdet's metafile says of a config such as 'mmdet::solo/solo_r50_fpn_3x_coco.py'."""
+    name = config.removeprefix("mmdet::")
+    metafile = compat.package_configs("mmdet") / Path(name).parent / "metafile.yml"
+    entries = yaml.safe_load(metafile.read_text())["Models"]
+    [entry] = [entry for entry in entries if entry["Config"] == f"configs/{name}"]
+    return entry
+
+
+@distilled_by_name
+def test_teacher_checkpoints_are_published_ones_or_our_own_training(path):
+    teacher = Config.fromfile(path).model.teacher
+    if "://" not in teacher.checkpoint:
+        ours = ROOT / "configs" / teacher.config.removeprefix("mmkd_ext::")
+        epochs = Config.fromfile(ours).train_cfg.max_epochs
+        assert teacher.checkpoint == f"work_dirs/{ours.stem}/epoch_{epochs}.pth"
+        assert teacher.hint.endswith(f"python -m mmkd_ext train {ours.name}")
+        return
+    assert not teacher.get("hint")
+    assert teacher.checkpoint == HOST + stock_entry(teacher.config)["Weights"].split("/", 3)[3]
+
+
+def published(results, task):
+    """The AP of one task in the results of a metafile's entry."""
+    [metrics] = [result["Metrics"] for result in results if result["Task"] == task]
+    [value] = [value for key, value in metrics.items() if " AP" in key]
+    return float(value)
+
+
+def row_of(path):
+    """The numbers of a config's row in its README: student, teacher, distilled."""
+    [row] = re.findall(
+        rf"^\|.*\]\({re.escape(path.name)}\).*$",
+        (path.parent / "README.md").read_text(),
+        flags=re.MULTILINE,
+    )
+    cells = re.split(r"\s*\|\s*", row)[2:5]
+    return [None if cell == "–" else float(cell) for cell in cells]  # noqa: RUF001
+
+
+@distilled_by_name
+def test_the_readme_gives_the_published_figures(path):
+    [ours] = [entry for entry in described() if entry["Name"] == path.stem]
+    task = "Instance Segmentation" if EXPECTED[path.stem].masks else "Object Detection"
+    student, teacher, distilled = row_of(path)
+    assert student == published(stock_entry(stock_base(path))["Results"], task)
+    config = Config.fromfile(path).model.teacher.config
+    if config.startswith("mmdet::"):
+        assert teacher == published(stock_entry(config)["Results"], task)
+    if "Results" in ours:
+        assert distilled == published(ours["Results"], task)
+    else:
+        assert distilled is None
+
+
+def described():
+    """Every entry of the metafiles in the folders."""
+    return [
+        entry
+        for folder in FOLDERS
+        for metafile in folder.rglob("metafile.yml")
+        for entry in yaml.safe_load(metafile.read_text())["Models"]
+    ]
+
+
+def test_metafiles_describe_each_config_once():
+    collections = set()
+    for metafile in sorted((ROOT / "configs").rglob("metafile.yml")):
+        for entry in yaml.safe_load(metafile.read_text())["Collections"]:
+            assert entry["Name"] not in collections  # mim would take the one for the other
+            collections.add(entry["Name"])
+            if any(folder in metafile.parents for folder in FOLDERS):
+                assert entry["Paper"]["URL"].startswith("https://arxiv.org/abs/")
+                assert entry["README"] == f"{metafile.parent.relative_to(ROOT)}/README.md"
+    for entry in described():
+        path = ROOT / entry["Config"]
+        cfg, meta = Config.fromfile(path), entry["Metadata"]
+        assert entry["Name"] == path.stem
+        assert entry["In Collection"] in collections
+        assert (meta["Epochs"], meta["Batch Size"]) == (EXPECTED[path.stem].epochs, 16)
+        if path in DISTILLED:
+            assert meta["Student"] == Path(stock_base(path)).stem
+            assert meta["Teacher"] == Path(cfg.model.teacher.config).stem
+        else:
+            assert (meta["Student"], meta["Teacher"]) == (path.stem, "none")
+        assert "Weights" not in entry  # nothing was trained for this release
+        source = meta["Source Of Results"]
+        assert source.startswith("published" if "Results" in entry else "none")
+        for result in entry.get("Results", ()):
+            assert all(key.endswith("(published)") for key in result["Metrics"])
+    assert sorted(ROOT / entry["Config"] for entry in described()) == CONFIGS
+
+
+@by_name
+def test_the_readme_of_its_folder_links_it(path):
+    assert f"]({path.name})" in (path.parent / "README.md").read_text()
