@@ -28,13 +28,15 @@ class Digits:
     """Images with their labels and splits.
 
     Attributes:
-        images: (N, S, S) uint8, 0 = paper, 255 = ink.
+        scans: (N, 8, 8) uint8, as scanned, 0 = paper, 255 = ink.
+        images: (N, S, S) uint8, the scans enlarged.
         labels: (N,) int64, 0..9.
         splits: 'train', 'val', 'test' -> (n,) int64 indices into the above, disjoint, in an order
             that is random within a class and cycles through the classes, so that any prefix of
             ``10 k`` has k images of every class.
     """
 
+    scans: np.ndarray
     images: np.ndarray
     labels: np.ndarray
     splits: dict[str, np.ndarray]
@@ -67,7 +69,7 @@ def load() -> Digits:
         ]
     )
     labels = scans.target.astype(np.int64)
-    return Digits(images=images, labels=labels, splits=split(labels))
+    return Digits(scans=levels, images=images, labels=labels, splits=split(labels))
 
 
 def split(labels: np.ndarray) -> dict[str, np.ndarray]:

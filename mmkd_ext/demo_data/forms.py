@@ -35,6 +35,16 @@ FORMS = {
         version=1,
         describe="1797 handwritten digits of scikit-learn as an ImageNet-style folder",
     ),
+    "det_digits": Form(
+        module="mmkd_ext.demo_data.det_digits",
+        version=1,
+        describe="scenes of handwritten digits as a COCO-style dataset",
+    ),
+    "seg_digits": Form(
+        module="mmkd_ext.demo_data.seg_digits",
+        version=1,
+        describe="scenes of handwritten digits as an ADE20K-style dataset",
+    ),
 }
 
 
