@@ -85,7 +85,7 @@ def plan_losses(
         tap, schedules = args.pop("tap", None), _schedules(name, args.pop("schedule", None))
         teacher = _teacher_of(name, args.pop("teacher", None), cls, teachers)
         names = _module_names(teachers[teacher].model) if teacher else None
-        if getattr(cls, "tap_structure", None) == "tensor" and _is_collection(tap):
+        if getattr(cls, "tap_structure", None) == "tensor" and _is_collection(tap, cls.tap_keys):
             raise TapError(
                 f"losses[{name!r}]: {cls.__name__} compares one output at a time, but its tap is "
                 f"a list or dict of names: {tap!r}. For one loss each write a brace, such as "
@@ -123,9 +123,12 @@ def build_losses(
     return modules
 
 
-def _is_collection(tap: Any) -> bool:
+def _is_collection(tap: Any, keys: Sequence[str]) -> bool:
+    """Whether a tap is a list or a dict, other than one with the keys that the loss takes."""
     if isinstance(tap, Mapping) and set(tap) <= {"student", "teacher"}:
-        return any(_is_collection(value) for value in tap.values())
+        return any(_is_collection(value, keys) for value in tap.values())
+    if keys and isinstance(tap, Mapping):
+        return not set(tap) <= set(keys)
     return isinstance(tap, (Mapping, list, tuple))
 
 

@@ -98,17 +98,19 @@ class Distiller(StudentState, BaseModel):
             self.inherit = inheritance(inherit, list(self.teachers))
             self.terms = plan_losses(losses, student, self.teachers)
             self.distill = build_losses(self.terms, student, self.teachers, input_shape)
-        self.recorder = Recorder(student, self._tap_names(None), "student")
         for name, member in self.teachers.items():
-            member.watch(self._tap_names(name))
+            member.watch(self._tap_sources(name), student)
+        self.recorder = Recorder(student, self._tap_sources(None), "student")
         self._reported: set[str] = set()  # losses whose taps were described and checked
 
-    def _tap_names(self, teacher: str | None) -> list[str]:
-        """Modules to watch in the student (None) or in a teacher."""
+    def _tap_sources(self, teacher: str | None) -> list[str]:
+        """What to record of the student (None) or in a teacher."""
         if teacher is None:
-            return [tap.name for term in self.terms for tap in leaves(term.taps.student)]
+            members = [member.student_inputs for member in self.teachers.values()]
+            given = [source for member in members if member for source in member.sources]
+            return given + [tap.source for term in self.terms for tap in leaves(term.taps.student)]
         heard = [term for term in self.terms if term.teacher == teacher]
-        return [tap.name for term in heard for tap in leaves(term.taps.teacher)]
+        return [tap.source for term in heard for tap in leaves(term.taps.teacher)]
 
     @property
     def teacher(self) -> nn.Module | None:
@@ -243,10 +245,10 @@ class Distiller(StudentState, BaseModel):
         need: dict[str, int] = {}
         for term in heard:
             for tap, count in zip(leaves(term.taps.teacher), wanted[term.name], strict=True):
-                need[tap.name] = max(count, need.get(tap.name, 1))
+                need[tap.source] = max(count, need.get(tap.source, 1))
         member = self.teachers[name]
         batch = member.prepare(inputs, self.data_preprocessor, data_samples)
-        recorder = member.run(batch, data_samples, need)
+        recorder = member.run(batch, data_samples, need, self.recorder)
         return {term.name: gather(term.taps.teacher, recorder, wanted[term.name]) for term in heard}
 
     def forget_taps(self) -> None:

@@ -45,7 +45,7 @@ def dry_run(
     Raises:
         TapError: A tap did not fire, or the forward failed before it did.
     """
-    names = list(dict.fromkeys(tap.name for s in structures for tap in leaves(s)))
+    names = list(dict.fromkeys(tap.source for s in structures for tap in leaves(s)))
     handles: list[Any] = []
     recorder = Recorder(model, names, side, handles)
     training = {module: module.training for module in model.modules()}

@@ -1,10 +1,11 @@
 """The tap language: how a config says which module outputs a loss compares.
 
 A *tap* is the dotted name of a module (``'backbone.layer4'``), optionally with an element of its
-tuple or list output (``'backbone[-1]'``). One tap serves both networks unless
-``dict(student=..., teacher=...)`` names them apart. A brace (``{0-4}``, ``{0,1,11}``) or a glob
-(``*`` inside one component) makes one loss per match. A list of names, or a dict of them, goes to
-one loss as a list or dict; patterns inside a list expand in place.
+tuple or list output (``'backbone[-1]'``), or with a parameter of its forward, whose argument is
+then meant instead of the output (``'bbox_head.loss_cls(label)'``). One tap serves both networks
+unless ``dict(student=..., teacher=...)`` names them apart. A brace (``{0-4}``, ``{0,1,11}``) or a
+glob (``*`` inside one component) makes one loss per match. A list of names, or a dict of them, goes
+to one loss as a list or dict; patterns inside a list expand in place.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import fnmatch
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-_INDEX = re.compile(r"^(?P<name>[^\[\]]+)(?:\[(?P<index>-?\d+)\])?$")
+_TAP = re.compile(r"^(?P<name>[^\[\]()]+)(?:\((?P<arg>\w+)\))?(?:\[(?P<index>-?\d+)\])?$")
 _BRACE = re.compile(r"\{([^{}]*)\}")
 _SIDES = {"student", "teacher"}
 
@@ -28,24 +29,37 @@ class TapError(ValueError):
 
 @dataclass(frozen=True)
 class Tap:
-    """One module output: the module's dotted ``name`` and, if given, an element of its output."""
+    """One output of a module, or one argument it is called with.
+
+    Attributes:
+        name: The module's dotted name.
+        index: An element of the output (or argument); None for the whole.
+        arg: The parameter of the module's forward whose argument is meant; None for the output.
+    """
 
     name: str
     index: int | None = None
+    arg: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Tap:
-        """Read ``'neck.fpn_convs.0'`` or ``'backbone[-1]'``."""
-        match = _INDEX.match(text.strip()) if isinstance(text, str) else None
+        """Read ``'neck.fpn_convs.0'``, ``'backbone[-1]'`` or ``'roi_extractor(rois)'``."""
+        match = _TAP.match(text.strip()) if isinstance(text, str) else None
         if match is None:
             raise TapError(
-                f"tap {text!r} is not a module name such as 'backbone.layer4' or 'backbone[-1]'"
+                f"tap {text!r} is not a module name such as 'backbone.layer4', 'backbone[-1]' or "
+                "'head.loss_cls(label)'"
             )
         index = match["index"]
-        return cls(match["name"], None if index is None else int(index))
+        return cls(match["name"], None if index is None else int(index), match["arg"])
+
+    @property
+    def source(self) -> str:
+        """Where its values come from: a module's output, or one of its arguments."""
+        return self.name if self.arg is None else f"{self.name}({self.arg})"
 
     def __str__(self) -> str:
-        return self.name if self.index is None else f"{self.name}[{self.index}]"
+        return self.source if self.index is None else f"{self.source}[{self.index}]"
 
 
 # A Tap, or a list or dict of structures: what one loss receives from one network.
@@ -128,7 +142,7 @@ def match_names(text: str, names: Sequence[str], side: str) -> list[Tap]:
             hits = [tap.name] if tap.name in names else []
         if not hits:
             raise TapError(_unknown_module(tap.name, names, side))
-        found.extend(Tap(name, tap.index) for name in hits)
+        found.extend(replace(tap, name=name) for name in hits)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Recording module outputs: hooks that look at an armed flag.
+"""Recording module outputs and arguments: hooks that look at an armed flag.
 
 Hooks are registered once, when the distiller is built (a hook added after a compiled call is
 ignored by ``torch.compile``), and do nothing unless their recorder is armed. A deep copy of a
@@ -7,7 +7,8 @@ network (EMA) gets a copy of the recorder, which nobody arms, so it leaves no tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,13 +26,18 @@ class StopForward(BaseException):
 class _Hook:
     """A forward hook of one module. A class, so that deep copies copy its recorder too."""
 
-    def __init__(self, recorder: Recorder, name: str) -> None:
+    def __init__(self, recorder: Recorder, source: str) -> None:
         self.recorder = recorder
-        self.name = name
+        self.source = source
+        self.arg = Tap.parse(source).arg
 
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self.recorder.armed:
-            self.recorder.record(self.name, output)
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if not self.recorder.armed:
+            return
+        if self.arg is None:
+            self.recorder.record(self.source, output)
+        else:
+            self.recorder.record(self.source, bound_arguments(module, args, kwargs)[self.arg])
 
 
 class _Boundary:
@@ -46,11 +52,11 @@ class _Boundary:
 
 
 class Recorder:
-    """The outputs of some modules of one network during one armed forward.
+    """The outputs, or arguments, of some modules of one network during one armed forward.
 
     Args:
         model: The network.
-        names: Dotted names of the modules to record.
+        sources: What to record, as :attr:`Tap.source` names it.
         side: What to call the network in messages, such as ``'student'``.
         handles: Receives the hooks' handles, for a recorder that is to be taken off again.
     """
@@ -58,7 +64,7 @@ class Recorder:
     def __init__(
         self,
         model: nn.Module,
-        names: Iterable[str],
+        sources: Iterable[str],
         side: str,
         handles: list[RemovableHandle] | None = None,
     ) -> None:
@@ -69,47 +75,55 @@ class Recorder:
         self._versions: dict[str, list[dict[int, int]]] = {}  # per output: id of tensor -> version
         self._need: Mapping[str, int] | None = None
         self._tapped: dict[str, nn.Module] = {}
-        for name in dict.fromkeys(names):
-            handle = self._tap(name)
+        for source in dict.fromkeys(sources):
+            handle = self._tap(source)
             if handles is not None:
                 handles.append(handle)
 
-    def _tap(self, name: str) -> RemovableHandle:
-        self._tapped[name] = self.model.get_submodule(name)
-        return self._tapped[name].register_forward_hook(_Hook(self, name))
+    def _tap(self, source: str) -> RemovableHandle:
+        tap = Tap.parse(source)
+        module = self._tapped[source] = self.model.get_submodule(tap.name)
+        if tap.arg is not None:
+            check_parameter(module, tap, self.side)
+        return module.register_forward_hook(_Hook(self, source), with_kwargs=True)
 
     def stop_after(self, modules: Iterable[nn.Module]) -> None:
         """Check for the stop at the end of these modules too (their insides are compiled)."""
         for module in modules:
             module.register_forward_hook(_Boundary(self))
 
-    def record(self, name: str, output: Any) -> None:
-        """Keep one output; stop the forward if it was the last one needed."""
-        self.outputs.setdefault(name, []).append(output)
+    def record(self, source: str, value: Any) -> None:
+        """Keep one value; stop the forward if it was the last one needed."""
+        self.outputs.setdefault(source, []).append(value)
         if not torch.compiler.is_compiling():
-            versions = {id(tensor): tensor._version for tensor in tensors_in(output)}
-            self._versions.setdefault(name, []).append(versions)
+            versions = {id(tensor): tensor._version for tensor in tensors_in(value)}
+            self._versions.setdefault(source, []).append(versions)
         if self.satisfied and not torch.compiler.is_compiling():
             raise StopForward
+
+    @property
+    def sources(self) -> list[str]:
+        """What is recorded."""
+        return list(self._tapped)
 
     @property
     def satisfied(self) -> bool:
         """Whether every tap has fired as often as this forward needs; never without a need."""
         return self._need is not None and all(
-            len(self.outputs.get(name, ())) >= count for name, count in self._need.items()
+            len(self.outputs.get(source, ())) >= count for source, count in self._need.items()
         )
 
     @contextmanager
     def arm(self, need: Mapping[str, int] | None = None) -> Iterator[Recorder]:
-        """Record while inside; with ``need`` (firings by name) stop the forward once met.
+        """Record while inside; with ``need`` (firings by source) stop the forward once met.
 
         The outputs stay readable after the block, until ``clear()`` or the next arming.
         """
         self.clear()
         if not torch.compiler.is_compiling():
-            for name, module in self._tapped.items():
-                if self.model.get_submodule(name) is not module:
-                    self._tap(name)  # replaced since: SyncBN conversion puts new modules in
+            for source, module in self._tapped.items():
+                if self.model.get_submodule(Tap.parse(source).name) is not module:
+                    self._tap(source)  # replaced since: SyncBN conversion puts new modules in
         self._need = need
         self.armed = True
         try:
@@ -131,9 +145,9 @@ class Recorder:
         Raises:
             TapError: It never fired, has no such element, or was changed in place afterwards.
         """
-        outputs = self.outputs.get(tap.name, [])
+        outputs = self.outputs.get(tap.source, [])
         if not outputs:
-            children = [name for name, _ in self._tapped[tap.name].named_children()]
+            children = [name for name, _ in self._tapped[tap.source].named_children()]
             inside = f" inside it ({', '.join(children[:8])})" if children else " near it"
             raise TapError(
                 f"tap {str(tap)!r} of the {self.side} never fired: the forward went past the "
@@ -142,10 +156,10 @@ class Recorder:
                 f"module{inside} that is called"
             )
         selected = [select(output, tap, self.side) for output in outputs]
-        for value, versions in zip(selected, self._versions.get(tap.name, []), strict=False):
+        for value, versions in zip(selected, self._versions.get(tap.source, []), strict=False):
             if any(tensor._version != versions[id(tensor)] for tensor in tensors_in(value)):
                 raise TapError(
-                    f"tap {str(tap)!r} of the {self.side}: its output {describe(value)} was "
+                    f"tap {str(tap)!r} of the {self.side}: its value {describe(value)} was "
                     "changed in place after it fired (an in-place activation or addition); tap "
                     "the module that makes the change, or set inplace=False there"
                 )
@@ -159,7 +173,7 @@ def select(output: Any, tap: Tap, side: str) -> Any:
     if not isinstance(output, (list, tuple)):
         raise TapError(
             f"tap {str(tap)!r} of the {side}: the output is {describe(output)}, not a tuple or "
-            f"list; write {tap.name!r}"
+            f"list; write {tap.source!r}"
         )
     if not -len(output) <= tap.index < len(output):
         raise TapError(
@@ -199,6 +213,27 @@ def gather(structure: Structure, recorder: Recorder, counts: Sequence[int] | Non
     return map_structure(value, structure)
 
 
+def bound_arguments(module: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
+    """The arguments of a module's call by parameter name, defaults included."""
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def check_parameter(module: nn.Module, tap: Tap, side: str) -> None:
+    """Refuse the name of an argument that a module's forward does not have.
+
+    Raises:
+        TapError: The message lists those it has.
+    """
+    parameters = inspect.signature(module.forward).parameters
+    if tap.arg not in parameters:
+        raise TapError(
+            f"tap {str(tap)!r} of the {side}: the forward of {type(module).__name__} has no "
+            f"parameter {tap.arg!r}, but {', '.join(parameters) or 'none'}"
+        )
+
+
 def tensors_in(value: Any) -> list[Tensor]:
     """All tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
@@ -208,6 +243,17 @@ def tensors_in(value: Any) -> list[Tensor]:
     elif not isinstance(value, (list, tuple)):
         return []
     return [tensor for item in value for tensor in tensors_in(item)]
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same nested tuples, lists and dicts with ``function(tensor)`` for each tensor."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: map_tensors(function, item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map_tensors(function, item) for item in value)
+    return value
 
 
 def describe(value: Any) -> str:
@@ -222,8 +268,9 @@ def describe(value: Any) -> str:
 
 
 def check_gradient(structure: Structure, recorder: Recorder) -> None:
-    """Refuse student taps whose output carries no gradient."""
-    for tap in leaves(structure):
+    """Refuse student taps whose output carries no gradient; arguments are labels and their like."""
+    taps = leaves(structure)
+    for tap in [tap for tap in taps if tap.arg is None] or taps:
         for value in recorder.firings(tap):
             tensors = [t for t in tensors_in(value) if t.is_floating_point()]
             if not any(tensor.requires_grad for tensor in tensors):

@@ -18,6 +18,8 @@ from mmkd_ext.registry import MODELS
 
 from .checkpoint import CheckpointError, non_finite_keys, read_checkpoint, weights_of
 from .inputs import InputStats, renormalize
+from .student_inputs import StudentInputs
+from .tap_spec import TapError
 from .taps import Recorder
 
 _DTYPES = {"float32", "float64", "float16", "bfloat16"}
@@ -42,6 +44,8 @@ class Teacher:
         compile: ``True`` or keyword arguments of ``torch.compile``, applied to each direct child.
         forward: Which entry to run it through: ``'tensor'``, or ``'loss'`` for modules that only
             the loss path calls.
+        student_inputs: Arguments of its modules that are the student's, as taps: with
+            ``'roi_head.bbox_roi_extractor(rois)'`` its second stage judges the student's regions.
         hint: Appended to the error for a missing checkpoint, such as the command that trains it.
         name: Its name in messages.
     """
@@ -54,6 +58,7 @@ class Teacher:
         dtype: str | None = None,
         compile: bool | dict[str, Any] = False,
         forward: str = "tensor",
+        student_inputs: str | Sequence[Any] | Mapping[str, str] = (),
         hint: str | None = None,
         name: str = "teacher",
     ) -> None:
@@ -67,6 +72,8 @@ class Teacher:
         self.dtype = None if dtype is None else getattr(torch, dtype)
         self.compile = compile
         self.entry = forward
+        self._inputs_wanted = student_inputs
+        self.student_inputs: StudentInputs | None = None
         self.hint = hint
         if isinstance(config, nn.Module):
             model, self._has_preprocessor = config, hasattr(config, "data_preprocessor")
@@ -96,9 +103,16 @@ class Teacher:
             here = next(self.model.parameters(), torch.empty(0)).device
             self.model.to(function(torch.empty(0, device=here)).device)
 
-    def watch(self, names: Iterable[str]) -> None:
+    def watch(self, sources: Iterable[str], student: nn.Module) -> None:
         """Set the taps, once; then compile, so that the compiled code holds the hooks."""
-        self.recorder = Recorder(self.model, names, self.name)
+        self.recorder = Recorder(self.model, sources, self.name)
+        if self._inputs_wanted:
+            if self.compile:
+                raise ValueError(
+                    f"{self.name}: student_inputs put other arguments into each call, which "
+                    "compiled code does not allow; drop compile or student_inputs"
+                )
+            self.student_inputs = StudentInputs(self._inputs_wanted, student, self.model, self.name)
         if self.compile:
             options = {} if self.compile is True else dict(self.compile)
             for child in self.model.children():
@@ -145,14 +159,22 @@ class Teacher:
         return renormalize(inputs, *self._stats, data_samples)
 
     @torch.compiler.disable  # a compiled training step would trace past the stop; see `compile`
-    def run(self, inputs: Any, data_samples: Any, need: Mapping[str, int]) -> Recorder:
+    def run(
+        self,
+        inputs: Any,
+        data_samples: Any,
+        need: Mapping[str, int],
+        student: Recorder | None = None,
+    ) -> Recorder:
         """Run the frozen network until every tap has fired as often as ``need`` says.
 
         Args:
             inputs: What ``prepare`` returned.
             data_samples: The batch's samples (two-stage detectors read their meta information).
-            need: Firings wanted by module name; a module that fires fewer times is known from then
+            need: Firings wanted by source; a module that fires fewer times is known from then
                 on, so that later forwards stop early again.
+            student: What the student's modules were called with, for ``student_inputs``; None
+                leaves the network its own.
 
         Returns:
             The recorder, holding the outputs until its ``clear()``.
@@ -162,10 +184,15 @@ class Teacher:
             self.model.train(self.mode == "train")
         need = {name: min(count, self.seen.get(name, count)) for name, count in need.items()}
         finished = False
-        with torch.no_grad(), self._precision(inputs), self.recorder.arm(need):
+        given = nullcontext()
+        if self.student_inputs is not None and student is not None:
+            given = self.student_inputs.given(student)
+        with torch.no_grad(), self._precision(inputs), given, self.recorder.arm(need):
             try:
                 self.model(self._cast(inputs), data_samples, mode=self.entry)
                 finished = True
+            except TapError:
+                raise
             except Exception as error:
                 silent = [name for name in need if name not in self.recorder.outputs]
                 if not silent:
@@ -214,7 +241,7 @@ class EMATeacher(Teacher):
         student: The network to average; a deep copy of it is the teacher.
         momentum: Share of the *student* in each update, as in mmengine's ``EMAHook``: 0.001 keeps
             99.9 % of the teacher a step.
-        mode, dtype, forward, name: As for :class:`Teacher`.
+        mode, dtype, forward, student_inputs, name: As for :class:`Teacher`.
     """
 
     def __init__(
@@ -224,13 +251,21 @@ class EMATeacher(Teacher):
         mode: str = "eval",
         dtype: str | None = None,
         forward: str = "tensor",
+        student_inputs: str | Sequence[Any] | Mapping[str, str] = (),
         name: str = "teacher",
     ) -> None:
         if not 0 < momentum < 1:
             raise ValueError(f"{name}: momentum must lie between 0 and 1, not {momentum}")
         self.average = ExponentialMovingAverage(student, momentum=momentum)
         self._averaged: int | None = None  # state of the student's weights at the last update
-        super().__init__(self.average.module, mode=mode, dtype=dtype, forward=forward, name=name)
+        super().__init__(
+            self.average.module,
+            mode=mode,
+            dtype=dtype,
+            forward=forward,
+            student_inputs=student_inputs,
+            name=name,
+        )
 
     def apply_(self, function: Any) -> None:
         """As for any teacher; the step count stays on the CPU, where reading it costs no wait."""

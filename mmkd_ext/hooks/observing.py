@@ -15,7 +15,6 @@ from torch import nn
 from mmkd_ext.distill import Distiller, Teacher
 from mmkd_ext.distill.build import LossTerm
 from mmkd_ext.distill.probe import untouched_random_state
-from mmkd_ext.distill.tap_spec import leaves
 
 
 def distiller_of(runner: Any, hook: object) -> Distiller:
@@ -125,7 +124,6 @@ def tap_values(
             second try), ``around(<name of a teacher>)``.
     """
     recorder = distiller.recorder
-    names = {tap.name for term in distiller.terms for tap in leaves(term.taps.student)}
     values = TapValues()
     try:
         with around("student"), recorder.arm():
@@ -133,7 +131,7 @@ def tap_values(
     except Exception:  # not swallowed: if the reason lies in the network, 'loss' raises it again
         with around("student"), recorder.arm():
             distiller.student(inputs, copy.deepcopy(data_samples), mode="loss")
-    if not names <= set(recorder.outputs):
+    if not set(recorder.sources) <= set(recorder.outputs):
         with recorder.arm():
             distiller.student(inputs, copy.deepcopy(data_samples), mode="loss")
     values.student = distiller.student_taps(distiller.terms)

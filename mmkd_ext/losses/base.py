@@ -33,7 +33,8 @@ class DistillLoss(nn.Module):
     Class attributes:
         needs_teacher: False for self-distillation; the teacher's side is then None.
         tap_structure: What one firing is: a 'tensor', a 'sequence' or a 'dict' of tensors.
-        tap_keys: The keys a 'dict' must have.
+        tap_keys: The keys a 'dict' must have. A 'tensor' loss that has keys takes such a dict from
+            the student, too.
         inferred_args: Constructor arguments that a config may leave out, see :meth:`infer_args`.
         teacher_modules: Constructor arguments that hold the dotted name of a module of the teacher,
             which :meth:`bind_teacher` gets after building.
@@ -127,6 +128,9 @@ class DistillLoss(nn.Module):
             ValueError: It is not of that structure, or its parts fired unequally often.
         """
         name, wanted = cls.__name__, _WANTED[cls.tap_structure]
+        keyed = cls.tap_keys and side == "student" and isinstance(tapped, Mapping)
+        if cls.tap_structure == "dict" or keyed:
+            return _dict_firings(name, tapped, side, cls.tap_keys)
         if cls.tap_structure == "tensor":
             items = list(tapped) if isinstance(tapped, list) and tapped else [tapped]
             if not all(isinstance(item, Tensor) for item in items):
@@ -136,13 +140,6 @@ class DistillLoss(nn.Module):
                     "select one with a tap such as 'backbone[-1]'"
                 )
             return items
-        if cls.tap_structure == "dict":
-            if not isinstance(tapped, Mapping) or not set(cls.tap_keys) <= set(tapped):
-                keys = ", ".join(f"{key}='...'" for key in cls.tap_keys)
-                got = sorted(tapped) if isinstance(tapped, Mapping) else type(tapped).__name__
-                raise ValueError(f"{name}: the {side} tap must be dict({keys}), not {got}")
-            columns = _columns(name, side, wanted, {key: tapped[key] for key in cls.tap_keys})
-            return [dict(zip(cls.tap_keys, row, strict=True)) for row in zip(*columns, strict=True)]
         if not isinstance(tapped, Sequence) or not len(tapped):
             raise ValueError(
                 f"{name}: the {side} tap must be {wanted}, not {type(tapped).__name__}"
@@ -246,6 +243,20 @@ _WANTED = {
 }
 
 
+def _dict_firings(name: str, tapped: Any, side: str, keys: Sequence[str]) -> list[dict]:
+    """What a dict tap recorded as its firings, each a dict of tensors with these keys.
+
+    Raises:
+        ValueError: It is not such a dict, or its parts fired unequally often.
+    """
+    if not isinstance(tapped, Mapping) or not set(keys) <= set(tapped):
+        wanted = ", ".join(f"{key}='...'" for key in keys)
+        got = sorted(tapped) if isinstance(tapped, Mapping) else type(tapped).__name__
+        raise ValueError(f"{name}: the {side} tap must be dict({wanted}), not {got}")
+    columns = _columns(name, side, _WANTED["dict"], {key: tapped[key] for key in keys})
+    return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def _columns(name: str, side: str, wanted: str, parts: Mapping[Any, Any]) -> list[list[Tensor]]:
     """Each part as a list of its n firings; one that fired once is repeated."""
     columns = [list(part) if isinstance(part, list) and part else [part] for part in parts.values()]
@@ -275,7 +286,7 @@ def _cast(tapped: Any, dtype: torch.dtype, detach: bool = False) -> Any:
         return None
     if isinstance(tapped, Tensor):
         tapped = tapped.detach() if detach else tapped
-        return tapped.to(dtype)
+        return tapped.to(dtype) if tapped.is_floating_point() else tapped  # labels stay
     if isinstance(tapped, Mapping):
         return {key: _cast(value, dtype, detach) for key, value in tapped.items()}
     return [_cast(value, dtype, detach) for value in tapped]

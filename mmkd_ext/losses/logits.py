@@ -6,7 +6,7 @@ the latter is a sample.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -27,6 +27,10 @@ class LogitLoss(DistillLoss):
     sample; the labels are the data samples' ``gt_sem_seg``, taken to the size of the student's
     logits by nearest neighbour.
 
+    The labels of anything else, such as the regions of a two-stage detector, are tapped in the
+    student: ``tap=dict(student=dict(logits='...fc_cls', target='...loss_cls(label)'),
+    teacher='...fc_cls')``, a target of (N,) class indices or (N, C) label weights.
+
     Args:
         loss_weight: Weight of the loss.
         resize: Whose logits to interpolate where those of a segmentation differ in size:
@@ -34,6 +38,7 @@ class LogitLoss(DistillLoss):
         ignore_index: Label of the pixels that are left out.
     """
 
+    tap_keys = ("logits", "target")
     uses_labels: ClassVar[bool] = True
 
     def __init__(
@@ -53,8 +58,12 @@ class LogitLoss(DistillLoss):
         """
         raise NotImplementedError
 
-    def compute(self, student: Tensor, teacher: Tensor | None, data_samples: Any) -> Tensor:
+    def compute(
+        self, student: Tensor | dict[str, Tensor], teacher: Tensor | None, data_samples: Any
+    ) -> Tensor:
         """The loss of one firing."""
+        if isinstance(student, Mapping):
+            student, data_samples = student["logits"], student["target"]
         if student.ndim != 4:
             check_logits(self.name, student, teacher)
             target = self.labels(data_samples, student) if self.uses_labels else None

@@ -8,6 +8,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 
+class Sides(NamedTuple):
+    """Shapes of a tap, where student and teacher differ."""
+
+    student: Any
+    teacher: Any
+
+
 class Expected(NamedTuple):
     """Of one config.
 
@@ -15,7 +22,7 @@ class Expected(NamedTuple):
         student: Detector and backbone.
         teacher: The same; '' for a network that is trained alone.
         epochs: Length of the training.
-        taps: For each loss the shape that it gets, of student and teacher alike.
+        taps: For each loss the shape that it gets, of student and teacher alike, or Sides.
         settings: Published hyper-parameters, the same for every level.
         inherit: Modules that begin with the teacher's weights.
         clip: Whether gradients are clipped at 35.
@@ -41,6 +48,7 @@ P3_TO_P6 = [STRIDE_8, STRIDE_16, STRIDE_32, STRIDE_64]
 P3_TO_P7 = [*P3_TO_P6, STRIDE_128]
 # Class logits: 80 classes instead of the neck's channels.
 LOGITS = [(2, 80, *shape[2:]) for shape in P3_TO_P7]
+REGIONS = (1024, 81)
 
 
 def levels(name, shapes):
@@ -50,6 +58,7 @@ def levels(name, shapes):
 ONE_STAGE_MGD = dict(mask="pixel", mask_ratio=0.65, loss_weight=2e-5)
 TWO_STAGE_MGD = dict(mask="pixel", mask_ratio=0.45, loss_weight=5e-7)
 PKD = dict(loss_weight=10.0)
+NKD = dict(temperature=1.0, gamma=1.5, loss_weight=1.0)
 CWD = dict(temperature=1.0, loss_weight=5.0)
 FGD = dict(
     loss_weight=dict(foreground=1e-3, background=5e-4, attention=5e-4, context=5e-6),
@@ -134,6 +143,18 @@ EXPECTED: dict[str, Expected] = {
         inherit=HEADS,
         clip=True,
     ),
+    # NKD: 512 regions of each image, 80 classes and background
+    **{
+        f"nkd_{name}-r50_{name}-r101_1x_coco": Expected(
+            f"{detector} ResNet-50",
+            f"{detector} ResNet-101",
+            epochs=12,
+            taps={"nkd": Sides(dict(logits=REGIONS, target=REGIONS[:1]), REGIONS)},
+            settings=NKD,
+            masks=name == "mask-rcnn",
+        )
+        for name, detector in (("faster-rcnn", "FasterRCNN"), ("mask-rcnn", "MaskRCNN"))
+    },
     # A teacher that mmdet has no config of
     "solo_r101_fpn_3x_coco": Expected("SOLO ResNet-101", epochs=36, masks=True),
 }
