@@ -220,13 +220,31 @@ def _data_text(error: BaseException, text: str) -> str | None:
     for outer, _ in _frames(error):
         # numpy cannot concatenate the serialised annotations of no images at all.
         if outer.f_code.co_name == "_serialize_data" and "at least one array" in text:
+            from mmkd_ext.apis.annotations import fault_of
+
             dataset = outer.f_locals["self"]
             listed = getattr(dataset, "ann_file", "") or getattr(dataset, "data_prefix", "")
-            return (
+            filters = getattr(dataset, "filter_cfg", None)
+            return fault_of(dataset) or (
                 f"The dataset {type(dataset).__name__} is empty: no usable image in {listed}. "
-                "Check ann_file, data_prefix and what the dataset filters out."
+                "Check ann_file, data_prefix and what the dataset filters out"
+                + (f" (filter_cfg={dict(filters)})." if filters else ".")
             )
+        if outer.f_code.co_name == "load_data_list" and _library_of(outer):
+            return _unreadable_text(error, outer.f_locals["self"], text)
     return None
+
+
+def _unreadable_text(error: BaseException, dataset: Any, text: str) -> str | None:
+    """What a dataset stumbled over in its annotation file; None where its library says it."""
+    file = getattr(dataset, "ann_file", "")
+    if not file or not isinstance(error, _ON_PURPOSE) or _raised_on_purpose(error):
+        return None
+    reason = f"an entry {text!r} is missing" if isinstance(error, KeyError) else text
+    return (
+        f"{file} cannot be read as annotations of the {type(dataset).__name__}: {reason}. Check "
+        "that the file is whole and of that dataset's form."
+    )
 
 
 def _image_text(text: str) -> str | None:

@@ -154,6 +154,20 @@ def build_runner(cfg: Config) -> Runner:
     return Runner.from_cfg(cfg)
 
 
+def train(cfg: Config) -> Runner:
+    """Train a config that :func:`prepare_config` made, once its annotations were looked at.
+
+    Raises:
+        UserError: See :func:`mmkd_ext.apis.annotations.check_annotations`.
+    """
+    from mmkd_ext.apis.annotations import check_annotations
+
+    runner = build_runner(cfg)
+    check_annotations(runner)
+    runner.train()
+    return runner
+
+
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
     """The option goes before the config's own, and ``./work_dirs/<config>`` after both."""
     if work_dir is not None:
@@ -214,7 +228,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         persistent_workers=not args.no_persistent_workers,
         cfg_options=args.cfg_options,
     )
-    build_runner(cfg).train()
+    train(cfg)
 
 
 def _set_resume(cfg: Config, resume: str | bool) -> None:

@@ -237,6 +237,9 @@ class Distiller(StudentState, BaseModel):
             terms: The losses at work; a teacher that none of them hears does not run.
             inputs: The student's preprocessed batch.
             data_samples: The batch's samples.
+
+        Raises:
+            TapError: A tap never fired, or less often than its partner in the student.
         """
         heard = [term for term in terms if term.teacher == name]
         if not heard:
@@ -249,7 +252,13 @@ class Distiller(StudentState, BaseModel):
         member = self.teachers[name]
         batch = member.prepare(inputs, self.data_preprocessor, data_samples)
         recorder = member.run(batch, data_samples, need, self.recorder)
-        return {term.name: gather(term.taps.teacher, recorder, wanted[term.name]) for term in heard}
+        values = {}
+        for term in heard:
+            try:
+                values[term.name] = gather(term.taps.teacher, recorder, wanted[term.name])
+            except TapError as error:
+                raise TapError(f"losses[{term.name!r}]: {error}") from None
+        return values
 
     def forget_taps(self) -> None:
         """Let go of everything that was tapped."""

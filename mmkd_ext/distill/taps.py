@@ -206,7 +206,8 @@ def gather(structure: Structure, recorder: Recorder, counts: Sequence[int] | Non
         if len(outputs) < count:
             raise TapError(
                 f"tap {str(tap)!r} of the {recorder.side} fired {len(outputs)} times in one "
-                f"forward, its partner {count} times: they do not pair up"
+                f"forward, its partner {count} times: they do not pair up; tap modules that fire "
+                "equally often (have both networks as many levels?)"
             )
         return outputs[0] if count == 1 else outputs[:count]
 

@@ -76,11 +76,21 @@ def evaluating(member: Teacher) -> Iterator[None]:
 
 
 def preprocess(distiller: Distiller, batch: Any) -> tuple[Any, Any]:
-    """A raw batch to ``(inputs, data_samples)``, without batch augmentation.
+    """A raw batch to ``(inputs, data_samples)``, padded as in training, not augmented.
 
-    Works on a copy: preprocessors write into the samples.
+    Padding matters: a segmentation batch of unequal crops can only be stacked as training does it,
+    and what runs on it costs what the padded size costs. Works on a copy: preprocessors write into
+    the samples.
     """
-    return split(distiller.data_preprocessor(copy.deepcopy(batch), False))
+    processor = distiller.data_preprocessor
+    augments = getattr(processor, "batch_augments", None)
+    if augments is not None:
+        processor.batch_augments = None
+    try:
+        return split(processor(copy.deepcopy(batch), True))
+    finally:
+        if augments is not None:
+            processor.batch_augments = augments
 
 
 def split(data: Any) -> tuple[Any, Any]:

@@ -3,7 +3,8 @@
 Source: Yang et al., "ViTKD: Practical Guidelines for ViT Feature Knowledge Distillation", 2022,
 arXiv:2209.02432.
 
-Shapes: N batch, L patch tokens, D_s and D_t token widths of student and teacher.
+Shapes: N batch, L patch tokens, D_s and D_t token widths of student and teacher, H x W the grid of
+the patches (L = H W).
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class ViTKDLoss(DistillLoss):
     masked tokens count in the second sum. The A are linear layers, left out if D_s = D_t.
 
     Student and teacher tap: the outputs of block 0, of block 1, and of the final norm, each
-    (N, num_extra_tokens + L, D). Uses no labels. Returns the terms ``mimic`` and ``generation``.
+    (N, num_extra_tokens + L, D). The last may be the backbone's map instead, (N, D, H, W): it
+    brings its grid along, so that images of any size and shape will do. Uses no labels. Returns the
+    terms ``mimic`` and ``generation``.
 
     Args:
         student_dims: D_s; inferred by a Distiller.
@@ -66,7 +69,8 @@ class ViTKDLoss(DistillLoss):
         mask_ratio: Fraction of masked tokens, in (0, 1]. Published: 0.5.
         num_extra_tokens: Tokens before the patch tokens, dropped: 1 with a class token, 2 with a
             distillation token, too.
-        grid_size: (rows, columns) of the patch tokens; None means a square.
+        grid_size: (rows, columns) of the patch tokens; None means a square. Not needed where the
+            last tap is a map.
     """
 
     tap_structure = "sequence"
@@ -107,13 +111,14 @@ class ViTKDLoss(DistillLoss):
         sides = {"student": student, "teacher": teacher}
         maps = {side: cls.firings(tapped, side)[0] for side, tapped in sides.items()}
         for side, tokens in maps.items():
-            check_ndim(cls.__name__, side, tokens[-1], "N, L, D")
-        return {f"{side}_dims": tokens[-1].shape[2] for side, tokens in maps.items()}
+            check_ndim(cls.__name__, side, tokens[0], "N, L, D")
+        return {f"{side}_dims": tokens[0].shape[2] for side, tokens in maps.items()}
 
     def compute(
         self, student: list[Tensor], teacher: list[Tensor], data_samples: object
     ) -> dict[str, Tensor]:
         """Both terms of one firing."""
+        tapped = student, teacher
         student = self._patch_tokens(student, "student", self.student_dims)
         teacher = self._patch_tokens(teacher, "teacher", self.teacher_dims)
         for name, one, other in zip(TAPS, student, teacher, strict=True):
@@ -124,24 +129,36 @@ class ViTKDLoss(DistillLoss):
                     f"{self.num_extra_tokens} extra ones); use networks of the same input size, "
                     "patch size and extra tokens"
                 )
+        grid = self._grid_of_maps(*tapped) or self._grid(student[2])
         mimic = sum(
             sse_per_sample(self._align_low(index, student[index]), teacher[index])
             for index in range(2)
         )
-        return {"mimic": mimic, "generation": self._generate(student[2], teacher[2])}
+        return {"mimic": mimic, "generation": self._generate(student[2], teacher[2], grid)}
 
     def _align_low(self, index: int, tokens: Tensor) -> Tensor:
         return tokens if self.align2 is None else run_module(self.align2[index], tokens)
 
-    def _generate(self, student: Tensor, teacher: Tensor) -> Tensor:
-        rows, columns = self._grid(student)
+    def _generate(self, student: Tensor, teacher: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.align is not None:
             student = run_module(self.align, student)
         mask = vitkd_mask(student, self.mask_ratio)
         tokens = torch.where(mask, self.mask_token.to(student.dtype), student)
-        grid = tokens.transpose(1, 2).unflatten(2, (rows, columns))
-        generated = run_module(self.generation, grid).flatten(2).transpose(1, 2)
+        masked = tokens.transpose(1, 2).unflatten(2, grid)
+        generated = run_module(self.generation, masked).flatten(2).transpose(1, 2)
         return sse_per_sample(generated * mask, teacher * mask) / self.mask_ratio
+
+    def _grid_of_maps(self, student: list[Tensor], teacher: list[Tensor]) -> tuple[int, int] | None:
+        """Rows and columns as the last taps have them, where they are maps."""
+        maps = [taps[-1] for taps in (student, teacher) if taps[-1].ndim == 4]
+        grids = {tuple(feature.shape[2:]) for feature in maps}
+        if len(grids) > 1:
+            raise ValueError(
+                f"{self.name}: student map {tuple(maps[0].shape)} and teacher map "
+                f"{tuple(maps[1].shape)} differ in height or width; use networks of the same patch "
+                "size"
+            )
+        return next(iter(grids), None)
 
     def _grid(self, tokens: Tensor) -> tuple[int, int]:
         length = tokens.shape[1]
@@ -161,6 +178,13 @@ class ViTKDLoss(DistillLoss):
                 f"{self.name}: the {side} tap must be a list of {len(TAPS)} token maps "
                 f"({', '.join(TAPS)}), not of {len(taps)}"
             )
+        last = taps[-1]
+        if last.ndim == 4:
+            check_channels(self.name, side, last, dims)
+            last = last.flatten(2).transpose(1, 2)
+            taps = taps[:-1]
+        else:
+            last = None
         for tokens in taps:
             check_ndim(self.name, side, tokens, "N, L, D")
             check_channels(self.name, side, tokens, dims, axis=2)
@@ -169,4 +193,5 @@ class ViTKDLoss(DistillLoss):
                     f"{self.name}: {side} tokens {tuple(tokens.shape)} hold no patch beside the "
                     f"{self.num_extra_tokens} extra ones; correct num_extra_tokens or the tap"
                 )
-        return [tokens[:, self.num_extra_tokens :] for tokens in taps]
+        patches = [tokens[:, self.num_extra_tokens :] for tokens in taps]
+        return patches if last is None else [*patches, last]

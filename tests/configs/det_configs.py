@@ -38,10 +38,17 @@ OBJECTS = [
 ]
 
 
-def stock_base(path: Path) -> str:
-    """The student's config in mmdet, at the end of the chain of bases."""
+def student_base(path: Path) -> str:
+    """The student's own config, in mmdet or ours, behind our Distillers based on one another."""
     base = base_of(path)
-    return base if "::" in base else stock_base((path.parent / base).resolve())
+    ours = (path.parent / base).resolve()
+    return student_base(ours) if "::" not in base and ours in DISTILLED else base_path(path)
+
+
+def base_path(path: Path) -> str:
+    """What a config is based on, so that a file anywhere else can name it."""
+    base = base_of(path)
+    return base if "::" in base else str((path.parent / base).resolve())
 
 
 def stock(base: str) -> Config:
@@ -56,8 +63,9 @@ def load(path: Path) -> Config:
     """The config, but for the teacher's checkpoint, the dry run's size and a score threshold."""
     cfg = Config.fromfile(path)
     if path in DISTILLED:
-        assert cfg.model.teacher.checkpoint
-        cfg.model.teacher.checkpoint = None
+        if "teacher" in cfg.model:
+            assert cfg.model.teacher.checkpoint
+            cfg.model.teacher.checkpoint = None
         cfg.model.input_shape = (3, *PADDED)
         if "bbox_head" in cfg.model.student:  # an untrained one-stage head is sure of nothing
             cfg.model.student.test_cfg.score_thr = 0.0
@@ -71,7 +79,8 @@ def runner_of(cfg: Config, work_dir: Path) -> Runner:
     cfg.randomness = dict(seed=0)
     runner = Runner.from_cfg(cfg)
     model = runner.model
-    for network in [model, model.teacher] if isinstance(model, Distiller) else [model]:
+    teachers = model.teachers.values() if isinstance(model, Distiller) else ()
+    for network in [model, *(member.model for member in teachers)]:
         # It would download ImageNet weights; so it stays as its layers are made.
         assert network.backbone.init_cfg["type"] == "Pretrained"
         network.backbone.init_cfg = None
@@ -82,9 +91,9 @@ def runner_of(cfg: Config, work_dir: Path) -> Runner:
 def optimizer_settings(model: nn.Module, wrapper: OptimWrapper) -> dict[str, dict]:
     """For each parameter that is trained, by name, what the optimizer does with it."""
     names = {parameter: name for name, parameter in model.named_parameters()}
-    options = ("lr", "weight_decay", "momentum", "nesterov", "dampening")
+    options = ("lr", "weight_decay", "momentum", "nesterov", "dampening", "betas")
     return {
-        names[parameter]: {key: group[key] for key in options}
+        names[parameter]: {key: group[key] for key in options if key in group}
         for group in wrapper.optimizer.param_groups
         for parameter in group["params"]
     }
@@ -124,9 +133,13 @@ def made_batch(masks: bool) -> dict:
 
 
 def network_name(model: nn.Module) -> str:
-    """Such as 'RetinaNet ResNeXt-101-64x4d', with 'DCN' behind it where it has such layers."""
+    """Such as 'RetinaNet ResNeXt-101-64x4d', with 'DCN' behind it where it has such layers.
+
+    Of a plain ViT the number is its tokens' width.
+    """
     backbone = model.backbone
-    name = f"{type(model).__name__} {type(backbone).__name__}-{backbone.depth}"
+    size = backbone.depth if hasattr(backbone, "depth") else backbone.embed_dims
+    name = f"{type(model).__name__} {type(backbone).__name__}-{size}"
     if hasattr(backbone, "groups"):
         name += f"-{backbone.groups}x{backbone.base_width}d"
     deformable = any("DeformConv" in type(module).__name__ for module in backbone.modules())
@@ -143,19 +156,18 @@ def check_gradients(
         losses: What that gave.
         tapped: What each distillation loss was called with.
     """
-    trained = [p for p in model.backbone.parameters() if p.requires_grad]
-    assert 0 < len(trained) < len(list(model.backbone.parameters()))  # the first stages are frozen
+    first = next(p for p in model.backbone.parameters() if p.requires_grad)
     kinds: dict[str, float] = {}
     for name, arguments in tapped.items():
         reached = 0.0
         for key in terms_of(losses, name):
-            strength = _strength(losses[key], trained[-1])
+            strength = _strength(losses[key], first)
             kind = key.removeprefix(f"kd.loss_{name}")
             kinds[kind] = kinds.get(kind, 0.0) + strength
             reached += strength
         if not reached:  # a mask may hide all of the few cells that the coarsest level has
             again = [model.distill[name](*arguments) for _ in range(20)]
-            reached = sum(_strength(value, trained[-1]) for value in again)
+            reached = sum(_strength(value, first) for value in again)
         assert reached > 0, name
     assert min(kinds.values()) > 0, kinds
 

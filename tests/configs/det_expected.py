@@ -20,7 +20,7 @@ class Expected(NamedTuple):
 
     Attributes:
         student: Detector and backbone.
-        teacher: The same; '' for a network that is trained alone.
+        teacher: The same; '' where there is none.
         epochs: Length of the training.
         taps: For each loss the shape that it gets, of student and teacher alike, or Sides.
         settings: Published hyper-parameters, the same for every level.
@@ -155,6 +155,28 @@ EXPECTED: dict[str, Expected] = {
         )
         for name, detector in (("faster-rcnn", "FasterRCNN"), ("mask-rcnn", "MaskRCNN"))
     },
+    **{
+        f"tf-nkd_{name}-r50_1x_coco": Expected(
+            f"{detector} ResNet-50",
+            epochs=12,
+            taps={"tf_nkd": Sides(dict(logits=REGIONS, target=REGIONS[:1]), None)},
+            settings=dict(loss_weight=1.0, soft_labels="top2"),
+            masks=name == "mask-rcnn",
+        )
+        for name, detector in (("faster-rcnn", "FasterRCNN"), ("mask-rcnn", "MaskRCNN"))
+    },
+    # ViTKD: patches of 16 x 16, a class token before them; behind the last block a map
+    "vitkd_faster-rcnn-vit-s_faster-rcnn-vit-b_1x_coco": Expected(
+        "FasterRCNN VisionTransformer-384",
+        "FasterRCNN VisionTransformer-768",
+        epochs=12,
+        taps={"vitkd": Sides(*([(2, 81, dim)] * 2 + [(2, dim, 8, 10)] for dim in (384, 768)))},
+        settings=dict(
+            loss_weight=dict(mimic=1.5e-6, generation=1.5e-7), mask_ratio=0.5, num_extra_tokens=1
+        ),
+    ),
+    "faster-rcnn_vit-s_fpn_1x_coco": Expected("FasterRCNN VisionTransformer-384", epochs=12),
+    "faster-rcnn_vit-b_fpn_1x_coco": Expected("FasterRCNN VisionTransformer-768", epochs=12),
     # A teacher that mmdet has no config of
     "solo_r101_fpn_3x_coco": Expected("SOLO ResNet-101", epochs=36, masks=True),
 }

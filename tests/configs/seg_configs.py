@@ -35,20 +35,23 @@ def load(path: str | Path, size: tuple[int, int]) -> Config:
     """
     cfg = Config.fromfile(path)
     if not is_distilled(cfg):
-        _make_small(cfg.model, size)
+        make_small(cfg.model, size)
         return cfg
-    _make_small(cfg.model.student, size)
+    make_small(cfg.model.student, size)
+    cfg.model.input_shape = (3, *size)
+    if "teacher" not in cfg.model:
+        return cfg
     teacher = cfg.model.teacher
     assert teacher.checkpoint
     teacher.checkpoint = None
     whole = Config.fromfile(compat.resolve_config(teacher.config))
-    _make_small(whole.model, size)
+    make_small(whole.model, size)
     teacher.config = {key: whole[key] for key in ("model", "default_scope")}
-    cfg.model.input_shape = (3, *size)
     return cfg
 
 
-def _make_small(model: ConfigDict, size: tuple[int, int]) -> None:
+def make_small(model: ConfigDict, size: tuple[int, int]) -> None:
+    """Take out of a model's config what a CPU without files and network cannot have."""
     model.data_preprocessor.size = size
     model.pretrained = None
     model.backbone.init_cfg = None

@@ -45,6 +45,10 @@ WITH_AUX = {"decode.loss_ce", "aux.loss_ce"}
 DECODE = {"decode.loss_ce"}
 MGD = dict(mask="pixel", mask_ratio=0.75, loss_weight=2e-5)
 MGD_LOGITS = dict(temperature=4.0, loss_weight=3.0)
+PIXELS = dict(ignore_index=255, resize=None, loss_weight=1.0)
+KD = dict(PIXELS, temperature=1.0, alpha=1.0)
+NKD = dict(PIXELS, temperature=1.0, gamma=1.5, soft_labels="argmax")
+TF_NKD = dict(PIXELS)
 RAZOR_CWD = dict(temperature=1.0, loss_weight=5.0)
 VITKD = dict(
     loss_weight={"mimic": 6e-6, "generation": 6e-7},
@@ -104,6 +108,10 @@ EXPECTED: dict[str, Expected] = {
     "vitkd_segmenter-vit-s_segmenter-vit-b_8xb1-160k_ade20k-512x512": ade20k(
         student_losses=DECODE, vitkd=(tokens(384, 768), VITKD)
     ),
+    # KD, NKD and tf-NKD on the pixels
+    "kd_pspnet-r18_pspnet-r101_8xb2-40k_cityscapes-512x512": cityscapes(kd=(LOGITS, KD)),
+    "nkd_pspnet-r18_pspnet-r101_8xb2-40k_cityscapes-512x512": cityscapes(nkd=(LOGITS, NKD)),
+    "tf-nkd_pspnet-r18_8xb2-40k_cityscapes-512x512": cityscapes(tf_nkd=((LOGITS[0], None), TF_NKD)),
     # CWD, published
     "cwd_pspnet-r18_pspnet-r101_4xb2-80k_cityscapes-512x1024": _expected(
         ((64, 128), (512, 1024), 19, 80_000, WITH_AUX), dict(cwd=(maps(19, 19, 8, 16), RAZOR_CWD))

@@ -47,7 +47,8 @@ def build(text: str, folder: Path) -> Distiller:
     for teacher in [cfg.model.get("teacher"), *cfg.model.get("teachers", {}).values()]:
         if teacher is not None and "checkpoint" in teacher:
             teacher.checkpoint = None
-    cfg.model.setdefault("data_preprocessor", cfg.data_preprocessor)
+    if "data_preprocessor" in cfg:  # mmdet and mmseg keep it in the model
+        cfg.model.setdefault("data_preprocessor", cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return MODELS.build(cfg.model)
 

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 import torch
 from mmengine.analysis import FlopAnalyzer, get_model_complexity_info
+from mmengine.config import Config
 from mmengine.dataset import default_collate
+from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import Dataset
 
 from mmkd_ext.hooks.costs import cost_table, count_costs
 from mmkd_ext.hooks.macs import counting_macs
-from mmkd_ext.registry import HOOKS, MODELS
+from mmkd_ext.registry import DATASETS, HOOKS, MODELS
+from tests.configs import seg_configs
+from tests.distill import stock_models
 
 from .tiny_run import TEACHER, Squares, classifier, config, good_teacher, log_of, run, tensors_of
 
@@ -162,7 +168,99 @@ def test_attention_is_counted_in_the_fast_path_too():
 def test_with_mixup(tmp_path):
     cfg = config(tmp_path, [REPORT])
     cfg.model.student.train_cfg = dict(augments=[dict(type="Mixup", alpha=0.8)])
-    assert report_of(run(cfg)).rows[0].macs == STUDENT_STEM + STUDENT_BODY + STUDENT_HEAD
+    runner = run(cfg)
+    assert report_of(runner).rows[0].macs == STUDENT_STEM + STUDENT_BODY + STUDENT_HEAD
+    assert runner.model.data_preprocessor.batch_augments.augments  # still there
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_crops_of_unequal_size_are_padded_as_in_training():
+    """An image smaller than the crop is padded to it, its labels with 255."""
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        student = stock_models.distilled_segmentor(dict(config=stock_models.segmentor(16)))
+        distiller = MODELS.build(student)
+    rows, remarks = count_costs(distiller, stock_models.seg_batch(((64, 64), (50, 64))))
+    whole, _ = count_costs(distiller, stock_models.seg_batch(((64, 64), (64, 64))))
+    assert remarks == []
+    assert rows == whole
+
+
+CROP = (64, 64)  # an eighth of the real side, so a 64th of the cells
+
+
+@DATASETS.register_module()
+class MadeCrops(Dataset):
+    """Two images of a segmentation with 19 classes."""
+
+    metainfo = {"classes": tuple(map(str, range(19)))}
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        batch = seg_configs.made_batch(CROP, classes=19)
+        return {key: values[index] for key, values in batch.items()}
+
+
+class FirstStepError(Exception):
+    """The first step would begin now."""
+
+
+@HOOKS.register_module()
+class StopBeforeTheFirstStep(Hook):
+    priority = "LOWEST"
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        raise FirstStepError
+
+
+def printed_before_the_first_step(path, work_dir, overrides=None):
+    """What a real run's log says of the loss `mgd`: parameters, and MACs of an image."""
+    cfg = seg_configs.load(path, CROP)
+    cfg.merge_from_dict(overrides or {})
+    cfg.work_dir = str(work_dir)
+    cfg.train_dataloader = dict(
+        batch_size=2,
+        dataset=dict(type="mmkd_ext.MadeCrops"),
+        sampler=dict(type="DefaultSampler", shuffle=False),
+        collate_fn=dict(type="pseudo_collate"),
+    )
+    for split in ("val", "test"):
+        for part in ("dataloader", "cfg", "evaluator"):
+            cfg[f"{split}_{part}"] = None
+    cfg.custom_hooks = [REPORT, dict(type="mmkd_ext.StopBeforeTheFirstStep")]
+    runner = Runner.from_cfg(Config(cfg.to_dict(), format_python_code=False))  # it takes seconds
+    with pytest.raises(FirstStepError):
+        runner.train()
+    assert runner.iter == 0
+    assert not runner.optim_wrapper.optimizer.state
+    [row] = re.findall(
+        r"loss mgd \(MGDLoss\) +([\d.]+) M +([\d.]+) M +([\d.]+) ([GM]) +no", log_of(runner)
+    )
+    parameters, trained, macs, unit = row
+    assert parameters == trained
+    return float(parameters) * 1e6, float(macs) * {"G": 1e9, "M": 1e6}[unit]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_documented_cost_of_the_generator_is_printed_before_training(tmp_path):
+    """MGD from a PSPNet-R101, whose maps at stride 8 have 2048 channels; and the cheaper option."""
+    folder = seg_configs.FOLDER / "mgd"
+    path = folder / "mgd_pspnet-r18_pspnet-r101_8xb2-40k_cityscapes-512x512.py"
+    readme = (folder / "README.md").read_text()
+    [option] = set(re.findall(r"model\.losses\.mgd\.generator_channels=(\d+)", readme))
+    documented = {
+        int(width): (float(parameters.replace(",", "")), float(gmacs) * 1e9 / 64)
+        for width, parameters, gmacs in re.findall(
+            r"^\| (\d+)[^|]*\| ([\d,]+) \| ([\d.]+) \|", readme, flags=re.MULTILINE
+        )
+    }
+    published = printed_before_the_first_step(path, tmp_path / "published")
+    key = "model.losses.mgd.generator_channels"
+    reduced = printed_before_the_first_step(path, tmp_path / "reduced", {key: int(option)})
+    assert published == pytest.approx(documented[2048], rel=2e-3)  # it has four digits
+    assert reduced == pytest.approx(documented[int(option)], rel=2e-3)
+    assert reduced[1] < published[1] / 7
 
 
 def test_weights_that_are_read_meanwhile_stay(tmp_path):

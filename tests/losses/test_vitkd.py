@@ -90,6 +90,31 @@ def test_grid_that_is_not_square():
         loss(taps, taps)
 
 
+def test_the_last_tap_may_be_a_map(monkeypatch):
+    """As the tokens of its cells, in rows, without a class token; it brings its grid along."""
+    monkeypatch.setattr(torch, "rand", golden.fake_rand())
+    loss = golden.fill(ViTKDLoss(6, 8, grid_size=(2, 3)))
+    student = [torch.randn(2, 7, 6) for _ in range(3)]
+    teacher = [torch.randn(2, 7, 8) for _ in range(3)]
+    expected = loss(student, teacher)
+    loss.grid_size = None
+    maps = [
+        [*tokens[:2], tokens[2][:, 1:].transpose(1, 2).reshape(2, -1, 2, 3)]
+        for tokens in (student, teacher)
+    ]
+    assert ViTKDLoss.infer_args(*maps, {}) == {"student_dims": 6, "teacher_dims": 8}
+    torch.testing.assert_close(loss(*maps), expected)
+    torch.testing.assert_close(loss(maps[0], teacher), expected)
+    maps[1][2] = torch.randn(2, 8, 3, 2)
+    with pytest.raises(
+        ValueError, match=r"\(2, 6, 2, 3\).*\(2, 8, 3, 2\) differ in height or width"
+    ):
+        loss(*maps)
+    maps[1][2] = torch.randn(2, 5, 2, 3)
+    with pytest.raises(ValueError, match="built for 8 teacher channels"):
+        loss(*maps)
+
+
 def test_parameters_in_order():
     layers = ["align2.0", "align2.1", "align", "generation.0", "generation.2"]
     names = ["mask_token", *(f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias"))]
