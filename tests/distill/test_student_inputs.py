@@ -12,6 +12,7 @@ from torch import nn
 import mmkd_ext  # noqa: F401
 from mmkd_ext.distill import Distiller, TapError
 from mmkd_ext.losses.nkd import nkd_loss
+from tests.architectures.detectors import ARCHITECTURES
 from tests.distill import stock_models
 
 ROIS = "roi_head.bbox_roi_extractor(rois)"
@@ -79,6 +80,31 @@ def test_the_teacher_on_its_own_keeps_its_own_regions():
     with torch.no_grad():
         distiller.teacher(**batch, mode="tensor")
     assert len(seen[0][0][1]) != 2 * 512  # the proposals that its own first stage leaves
+
+
+def test_a_cascade_compares_its_first_stage():
+    init_default_scope("mmdet")
+    logits, target = (f"roi_head.bbox_head.0.{name}" for name in ("fc_cls", "loss_cls(label)"))
+    cascade = ARCHITECTURES["cascade_rcnn"]
+    distiller = Distiller(
+        cascade.model(8),
+        dict(
+            nkd=dict(
+                type="NKDLoss",
+                tap=dict(student=dict(logits=logits, target=target), teacher=logits),
+            )
+        ),
+        teacher=dict(
+            config=cascade.model(16), student_inputs="roi_head.bbox_roi_extractor.0(rois)"
+        ),
+    )
+    distiller.train()
+    judged = recorded(distiller.teacher.roi_head.bbox_roi_extractor[0])
+    sampled = recorded(distiller.student.roi_head.bbox_roi_extractor[0])
+    batch = distiller.data_preprocessor(stock_models.det_batch(), True)
+    losses = distiller(**batch, mode="loss")
+    assert torch.isfinite(losses["kd.loss_nkd"])
+    assert torch.equal(judged[0][0][1], sampled[0][0][1])
 
 
 class Steps(BaseModel):
