@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from tests import warm_python
+
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = 2  # processes
 TIME_LIMIT = 240  # seconds; a run that hangs on bad input is a failure
@@ -259,6 +261,4 @@ def run_case(case: Case, shared: Shared, folder: Path) -> Result:
 def _run(
     command: list[str], folder: Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT
-    )
+    return warm_python.run(command, folder, environment, TIME_LIMIT)

@@ -16,7 +16,7 @@ def doctor(cwd: Path, code: int, **variables: str) -> dict:
     """What is found -> (level, found, remedy), from a real process that must exit with ``code``."""
     command = (sys.executable, "-m", "mmkd_ext", "doctor")
     rows: list[list[str]] = []
-    for line in run(*command, cwd=cwd, code=code, **variables).splitlines():
+    for line in run(*command, cwd=cwd, code=code, cold=True, **variables).splitlines():
         if not line.startswith("│"):
             continue
         cells = [cell.strip() for cell in line.split("│")[1:-1]]

@@ -17,6 +17,7 @@ from mmkd_ext.compat import own_configs
 from mmkd_ext.distill import CheckpointError, read_checkpoint
 from mmkd_ext.distill.export import export_student, student_weights
 from mmkd_ext.distill.student_config import student_config
+from tests import warm_python
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -175,7 +176,7 @@ def test_from_a_distiller_itself(trained):
 
 def tool(*args):
     command = [sys.executable, str(REPOSITORY / "tools" / "export_student.py"), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=args[0].parent)
+    return warm_python.run(command, args[0].parent)
 
 
 def test_command_line(work, tmp_path):
