@@ -12,14 +12,22 @@ ASKED_PYTHON := $(if $(filter file default undefined,$(origin PYTHON)),,$(PYTHON
 
 SOURCES := mmkd_ext configs tools tests setup.py
 
-.PHONY: help demo test test-all env lint clean
+.PHONY: help demo demo-dense bench-dense test test-all env lint clean
 help:
-	@echo "make demo      train a teacher, a student alone and a distilled student on real digits"
-	@echo "make test      lint and the default tests;  make test-all: the slow ones, too"
-	@echo "make env       only the environment in VENV=$(VENV);  make lint;  make clean"
+	@echo "make demo         train a teacher, a student alone and a distilled student on real digits"
+	@echo "make demo-dense   the same for detection, instance and semantic segmentation, shortened"
+	@echo "make bench-dense  that with three seeds and in full; goes on where it stopped"
+	@echo "make test         lint and the default tests;  make test-all: the slow ones, too"
+	@echo "make env          only the environment in VENV=$(VENV);  make lint;  make clean"
 
 demo: env
 	"$(PY)" -m mmkd_ext demo $(DEMO_ARGS)
+
+demo-dense: env
+	"$(PY)" -m mmkd_ext demo --task dense --seeds 1 --scale-epochs 0.6 $(DEMO_ARGS)
+
+bench-dense: env
+	"$(PY)" -m mmkd_ext demo --task dense --seeds 3 --resume --work-dir work_dirs/bench $(DEMO_ARGS)
 
 test: lint
 	"$(PY)" -m pytest -m "not slow" $(PYTEST_ARGS)

@@ -1,70 +1,119 @@
-"""The report's pictures, drawn with matplotlib, as PNG bytes."""
+"""The report's bars and curves, drawn with matplotlib, as PNG bytes."""
 
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.ticker import MaxNLocator
 
-from mmkd_ext.apis.demo.runs import Evaluation, Run
+from mmkd_ext.apis.demo.task import Metric
+
+if TYPE_CHECKING:
+    from mmkd_ext.apis.demo.runs import Run
+    from mmkd_ext.apis.demo.summary import Summary
+    from mmkd_ext.apis.demo.watch import Points
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes and in grey.
 TEACHER, BASELINE, DISTILLED = "#555555", "#D55E00", "#0072B2"
-LOSSES = ("#009E73", "#CC79A7", "#56B4E9")
+LOSSES = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DPI = 110
 
 
-def curves(teacher: Run, baseline: Sequence[Run], distilled: Sequence[Run]) -> bytes:
-    """Accuracy, the students' own loss and the distillation losses; every seed and the mean."""
-    figure = _figure(12.6, 3.8)
-    accuracy, own, added = figure.subplots(1, 3)
+def curves(summary: Summary) -> bytes:
+    """The metric, the students' own loss and the distillation losses; every seed and the mean."""
+    task, metric = summary.task, summary.task.metric
+    drawing = figure(12.6, 3.8)
+    score, own, added = drawing.subplots(1, 3)
     for runs, colour, name in (
-        (baseline, BASELINE, "student alone"),
-        (distilled, DISTILLED, "student distilled"),
+        (summary.baseline, BASELINE, "student alone"),
+        (summary.distilled, DISTILLED, "student distilled"),
     ):
-        _lines(accuracy, [run.val_top1 for run in runs], colour, name)
+        _lines(score, [run.val[metric.name] for run in runs], colour, name)
         _lines(own, [run.student_loss for run in runs], colour, name)
-    for loss, colour in zip(distilled[0].kd_losses, LOSSES, strict=False):
-        _lines(added, [run.kd_losses[loss] for run in distilled], colour, loss)
-    last = teacher.val_top1[-1][1]
-    accuracy.axhline(last, color=TEACHER, linestyle="--", lw=1.2, label=f"teacher ({last:.1f})")
-    accuracy.set(xlabel="epoch", ylabel="top-1 on the val split (%)", title="Accuracy")
-    accuracy.set_ylim(0, 101)
-    own.set(xlabel="epoch", ylabel="cross-entropy with the labels (nats)", title="Training loss")
+    terms = [grouped(run.kd_losses) for run in summary.distilled]
+    for loss, colour in zip(terms[0], itertools.cycle(LOSSES), strict=False):
+        _lines(added, [one[loss] for one in terms], colour, loss)
+    last = summary.teacher.val[metric.name][-1][1]
+    score.axhline(last, color=TEACHER, linestyle="--", lw=1.2, label=f"teacher ({last:.1f})")
+    score.set(xlabel="epoch", ylabel=f"{metric.title} on the val split (%)", title=metric.heading)
+    score.set_ylim(0, min(101, 1.05 * score.dataLim.y1 + 2))
+    own.set(xlabel="epoch", ylabel=task.own_loss, title="Training loss")
     added.set(xlabel="epoch", ylabel="weighted loss", title="Distillation losses")
     for axes in (own, added):
         axes.set_yscale("log")
-    for axes, place in ((accuracy, "lower right"), (own, "upper right"), (added, "upper right")):
+    for axes in (score, own, added):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes, place in ((score, "lower right"), (own, "upper right"), (added, "upper right")):
         axes.legend(loc=place, frameon=False)
-    return _png(figure)
+    return png(drawing)
 
 
-def bars(baseline: Sequence[Run], distilled: Sequence[Run], teacher: Run) -> bytes:
-    """Top-1 on the test split: a dot a seed, a bar for the mean and its standard deviation."""
-    figure = _figure(5.2, 3.8)
-    axes = figure.subplots()
-    groups = (
-        ("student\nalone", baseline, BASELINE),
-        ("student\ndistilled", distilled, DISTILLED),
-        ("teacher", [teacher], TEACHER),
+def bars(summary: Summary) -> bytes:
+    """Metrics on the test split: a dot a seed, a bar for the mean and its standard deviation."""
+    metrics = summary.task.metrics
+    drawing = figure(5.2 * len(metrics), 3.8)
+    panels = drawing.subplots(1, len(metrics), squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        _bars(axes, metric, summary)
+    return png(drawing)
+
+
+def grouped(losses: dict[str, Points]) -> dict[str, Points]:
+    """Losses of one family (``mgd_0``, ``mgd_1`` ... of a brace tap) as their sum."""
+    families: dict[str, list[Points]] = {}
+    for name, points in losses.items():
+        families.setdefault(re.sub(r"_\d+(?=_|$)", "", name), []).append(points)
+    return {
+        name if len(members) == 1 else f"{name}, sum of {len(members)}": [
+            (group[0][0], sum(value for _, value in group)) for group in zip(*members, strict=True)
+        ]
+        for name, members in families.items()
+    }
+
+
+def figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
+    """A figure in inches, outside pyplot, so that no display or global state is involved."""
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+
+
+def png(drawing: Figure, **options: Any) -> bytes:
+    """A figure's file; ``options`` as for ``Figure.savefig``."""
+    with matplotlib.rc_context({"font.size": 10}):
+        for axes in drawing.axes:
+            if axes.axison:
+                axes.spines[["top", "right"]].set_visible(False)
+                axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+                axes.set_axisbelow(True)
+        buffer = io.BytesIO()
+        drawing.savefig(buffer, format="png", **options)
+    return buffer.getvalue()
+
+
+def _bars(axes: Axes, metric: Metric, summary: Summary) -> None:
+    groups: tuple[tuple[str, Sequence[Run], str], ...] = (
+        ("student\nalone", summary.baseline, BASELINE),
+        ("student\ndistilled", summary.distilled, DISTILLED),
+        ("teacher", [summary.teacher], TEACHER),
     )
-    low = 100.0
+    low, high = 100.0, 0.0
     for place, (_, runs, colour) in enumerate(groups):
-        values = np.array([run.test_top1 for run in runs])
+        values = np.array([run.test[metric.name] for run in runs])
         spread = values.std(ddof=1) if len(values) > 1 else 0.0
-        low = min(low, values.min(), values.mean() - spread)
+        top = max(values.max(), values.mean() + spread)
+        low, high = min(low, values.min(), values.mean() - spread), max(high, top)
         axes.bar(place, values.mean(), width=0.62, color=colour, alpha=0.85)
         if len(values) > 1:
             axes.errorbar(place, values.mean(), spread, color="black", capsize=5, linewidth=1.4)
         shift = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         axes.scatter(place + shift, values, s=24, color="white", edgecolor="black", zorder=3)
-        top = max(values.max(), values.mean() + spread)
         axes.annotate(
             f"{values.mean():.1f}",
             (place, top),
@@ -74,68 +123,12 @@ def bars(baseline: Sequence[Run], distilled: Sequence[Run], teacher: Run) -> byt
             fontweight="bold",
         )
     axes.set_xticks(range(len(groups)), [name for name, _, _ in groups])
-    axes.set(ylabel="top-1 on the test split (%)", title="Test accuracy")
-    axes.set_ylim(max(0.0, low - 4), 101)
-    return _png(figure)
+    axes.set(ylabel=f"{metric.title} on the test split (%)", title=metric.test_heading)
+    low = max(0.0, low - 4)
+    axes.set_ylim(low, min(101, high + max(0.08 * (high - low), 1)))
 
 
-def samples(baseline: Evaluation, distilled: Evaluation, count: int = 24) -> bytes:
-    """Test images with what both students say; wrong answers are marked with a cross.
-
-    Images on which the two disagree come first, then those both get wrong, then others; each kind
-    is taken evenly from the whole split, so that no class is left out.
-    """
-    chosen = choose_samples(baseline, distilled, count)
-    columns = 8
-    rows = -(-len(chosen) // columns)
-    figure = _figure(9.6, 1.75 * rows + 0.1)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, index in zip(grid.flat, chosen, strict=False):
-        image = np.asarray(Image.open(Path(distilled.images[index])).convert("L"))
-        axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255)
-        label = distilled.labels[index]
-        axes.set_title(f"digit {label}", fontsize=9, pad=3)
-        for row, (name, answer, colour) in enumerate(
-            (("alone", baseline, BASELINE), ("distilled", distilled, DISTILLED))
-        ):
-            right = answer.predicted[index] == label
-            axes.text(
-                0.5,
-                -0.05 - 0.17 * row,
-                f"{name} {answer.predicted[index]} {'✓' if right else '✗'}",
-                transform=axes.transAxes,
-                ha="center",
-                va="top",
-                fontsize=8.5,
-                color=colour,
-                fontweight="normal" if right else "bold",
-            )
-    return _png(figure)
-
-
-def choose_samples(baseline: Evaluation, distilled: Evaluation, count: int) -> list[int]:
-    """Indices of test images worth showing, at most ``count``."""
-    labels = np.array(distilled.labels)
-    alone = np.array(baseline.predicted) == labels
-    taught = np.array(distilled.predicted) == labels
-    kinds = (alone != taught, ~alone & ~taught, alone & taught)
-    # Most room for disagreements, whichever way they go. A kind that does not fill its room leaves
-    # it to the next; what is left in the end goes to all.
-    limits = (count * 2 // 3, count * 5 // 6, count)
-    chosen: list[int] = []
-    for kind, limit in zip((*kinds, np.ones_like(alone)), (*limits, count), strict=True):
-        members = np.setdiff1d(np.flatnonzero(kind), chosen)
-        take = min(limit - len(chosen), len(members))
-        places = np.linspace(0, len(members) - 1, take).round().astype(int) if take else []
-        chosen += [int(members[place]) for place in places]
-    return chosen
-
-
-def _lines(
-    axes: Axes, series: Sequence[Sequence[tuple[int, float]]], colour: str, name: str
-) -> None:
+def _lines(axes: Axes, series: Sequence[Points], colour: str, name: str) -> None:
     epochs = [epoch for epoch, _ in series[0]]
     values = np.array([[value for _, value in one] for one in series])
     for one in values:
@@ -145,21 +138,3 @@ def _lines(
     axes.plot(
         epochs, values.mean(axis=0), color=colour, linewidth=2, marker=marker, ms=4, label=label
     )
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A figure in inches, outside pyplot, so that no display or global state is involved."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    with matplotlib.rc_context({"font.size": 10}):
-        for axes in figure.axes:
-            if axes.axison:
-                axes.spines[["top", "right"]].set_visible(False)
-                axes.grid(axis="y", color="#dddddd", linewidth=0.8)
-                axes.set_axisbelow(True)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from importlib import import_module
 from pathlib import Path
 
 from mmkd_ext.apis.demo import figures
-from mmkd_ext.apis.demo.summary import HEADINGS, Summary
+from mmkd_ext.apis.demo.summary import Summary
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
@@ -29,40 +30,43 @@ def write_report(path: Path, summary: Summary, stock_check: str) -> None:
         summary: What was measured.
         stock_check: The sentence on how the checkpoints score in the stock config.
     """
-    seed = summary.distilled[0].seed
-    curves = figures.curves(summary.teacher, summary.baseline, summary.distilled)
-    bars = figures.bars(summary.baseline, summary.distilled, summary.teacher)
-    samples = figures.samples(summary.stock_baseline[0], summary.stock_distilled[0])
+    seed, metric = summary.distilled[0].seed, summary.task.metric
+    pictures = import_module(f"mmkd_ext.apis.demo.{summary.task.pictures}")
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
         "<meta name='viewport' content='width=device-width'>",
         f"<title>mmkd_ext demo</title><style>{_STYLE}</style></head><body>",
-        "<h1>Handwritten digits, with and without a teacher</h1>",
+        f"<h1>{escape(summary.task.title)}</h1>",
         f"<p class='verdict'>{escape(summary.verdict())}</p>",
         f"<p>{escape(summary.cost())}</p>",
         _table(summary),
         f"<p>{escape(stock_check)}</p>",
         *(f"<p class='note'>{escape(line)}</p>" for line in summary.conditions()),
-        "<h2>Test accuracy</h2>",
-        _image(bars, "Test accuracy of the student alone, the student distilled and the teacher"),
+        f"<h2>{metric.test_heading}</h2>",
+        _image(
+            figures.bars(summary),
+            f"{metric.test_heading} of the student alone, the student distilled and the teacher",
+        ),
         "<p class='note'>A dot is a seed, a bar their mean, a whisker the standard deviation. "
-        "The axis does not start at 0.</p>",
+        "The axis need not start at 0.</p>",
         "<h2>As training goes on</h2>",
-        _image(curves, "Accuracy on the val split, training loss and distillation losses by epoch"),
+        _image(
+            figures.curves(summary),
+            f"{metric.heading} on the val split, training loss and distillation losses by epoch",
+        ),
         "<p class='note'>Thin lines are single seeds. The training loss is the student's own, on "
         "its labelled images; the distilled student minimises the distillation losses besides, "
         "each shown with its weight.</p>",
-        f"<h2>What the two students say (seed {seed}, test split)</h2>",
-        _image(samples, "Test images with the answers of both students"),
-        "<p class='note'>✗ and bold: wrong. Chosen to show differences: images on which the "
-        "students disagree come first, then images that both get wrong, then others.</p>",
+        f"<h2>{pictures.HEADING.format(seed=seed)}</h2>",
+        _image(pictures.draw(summary), pictures.ALT),
+        f"<p class='note'>{escape(pictures.note(summary))}</p>",
         "</body></html>",
     ]
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
 def _table(summary: Summary) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS)
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in summary.headings())
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in summary.rows()

@@ -1,0 +1,15 @@
+# The student of semseg_digits_baseline.py, taught by the teacher of semseg_digits_teacher.py.
+_base_ = './semseg_digits_baseline.py'
+custom_imports = dict(imports=['mmkd_ext'], allow_failed_imports=False)
+default_hooks = dict(
+    checkpoint=dict(type='mmkd_ext.CheckpointHook'),
+    exact_resume=dict(type='mmkd_ext.ExactResumeHook'))
+model = dict(
+    _delete_=True, type='mmkd_ext.Distiller', student=_base_.model, input_shape=(3, 128, 128),
+    teacher=dict(
+        config='mmkd_ext::demo/semseg_digits_teacher.py',
+        checkpoint=_base_.demo_root + '/teachers/semseg_digits_teacher.pth',
+        hint='Train it first: python -m mmkd_ext train semseg_digits_teacher.py'),
+    losses=dict(
+        cwd=dict(type='CWDLoss', tap='decode_head.conv_seg', temperature=4.0, loss_weight=3.0),
+        mgd=dict(type='MGDLoss', tap='neck.fpn_convs.{0-3}', mask='pixel', mask_ratio=0.5, loss_weight=2e-5)))
