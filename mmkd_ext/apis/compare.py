@@ -29,6 +29,8 @@ RESULT = "result.json"
 CONSOLE_LOG = "console.log"
 SECONDS = "seconds.txt"  # a line for each process that trained
 TABLE = "table.md"
+# Taken before the first one: mmseg's IoUMetric lists the accuracy over all pixels first.
+HEADLINES = ("mIoU",)
 
 
 @dataclass
@@ -67,7 +69,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         metavar="N",
         help="train N epochs; learning rates and loss weights are scaled with them",
     )
-    parser.add_argument("--metric", help="key of the metric (default: the first one)")
+    parser.add_argument("--metric", help="key of the metric (default: mIoU, else the first one)")
     parser.add_argument(
         "--split",
         choices=["test", "val"],
@@ -114,12 +116,12 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
             done = f"[{len(results) + 1}/{len(plans) * len(args.seeds)}]"
             print(f"{done} {plan.stem} seed {seed} ...", end=" ", flush=True)
             result, kept = plan.run(seed)
-            metric = args.metric or next(iter(result.val))
+            metric = args.metric or headline(result.val)
             value = figure(result, metric, args.split)
             print(f"{value:.{decimals([value])}f}{' (kept)' if kept else ''}", flush=True)
             results.append(result)
         # After each seed, so that an interrupted comparison leaves a table.
-        rows = table(results, stems, args.metric or next(iter(results[0].val)), args.split)
+        rows = table(results, stems, args.metric or headline(results[0].val), args.split)
         write(rows, results, args.work_dir)
     show(rows, args.work_dir)
 
@@ -258,6 +260,11 @@ def has_parent(cfg: Config, key: str) -> bool:
     return here is not None
 
 
+def headline(metrics: Mapping[str, float]) -> str:
+    """The metric to compare by when none is named."""
+    return next((name for name in HEADLINES if name in metrics), next(iter(metrics)))
+
+
 def figure(result: Result, metric: str, split: str) -> float:
     """The value that is compared.
 
@@ -345,8 +352,13 @@ def _scalars(folder: Path) -> tuple[dict[str, float], list[float]]:
             steps.append(line["time"] - line["data_time"])
         else:
             val = {k: v for k, v in line.items() if k not in ("time", "data_time", "step")}
-    if not val or not steps:
-        raise UserError(f"{folder} logged no {'training' if val else 'validation'}.")
+    if not steps:
+        raise UserError(f"{folder} logged no training.")
+    if not val:
+        raise UserError(
+            f"{folder} logged no metric of a validation. Of a detector that finds no object yet, "
+            "mmdet reports none: train it longer."
+        )
     return val, steps
 
 

@@ -230,6 +230,14 @@ def _data_text(error: BaseException, text: str) -> str | None:
                 "Check ann_file, data_prefix and what the dataset filters out"
                 + (f" (filter_cfg={dict(filters)})." if filters else ".")
             )
+        if outer.f_code.co_name == "_get_unserialized_subset" and isinstance(error, IndexError):
+            dataset = outer.f_locals["self"]
+            return (
+                f"The dataset {type(dataset).__name__} has {len(dataset.data_list)} usable images "
+                f"in {getattr(dataset, 'ann_file', '') or dataset.data_root}, but its `indices` "
+                f"ask for number {max(outer.f_locals['indices'])}, counted from 0: give it all of "
+                "its data, or other indices."
+            )
         if outer.f_code.co_name == "load_data_list" and _library_of(outer):
             return _unreadable_text(error, outer.f_locals["self"], text)
     return None

@@ -108,6 +108,11 @@ def without(group: str, key: str) -> Callable[[str], str]:
         (lambda text: text[:200], {}, "FILE cannot be read .*: Expecting .*char 200.* Check"),
         (lambda text: "[]", {}, "FILE cannot be read .*: annotation file format <class 'list'>"),
         (without("images", "height"), {}, "FILE cannot be read .*: an entry 'height' is missing"),
+        (
+            str,
+            {"train_dataloader.dataset.indices": [0, 7]},
+            "has 4 usable images in FILE, but its `indices` ask for number 7",
+        ),
     ],
     ids=[
         "no_images",
@@ -118,6 +123,7 @@ def without(group: str, key: str) -> Callable[[str], str]:
         "truncated",
         "another_form",
         "no_height",
+        "too_few_images",
     ],
 )
 def test_annotations(message, spoil, overrides, says):

@@ -26,7 +26,7 @@ from .cls_expected import N, logits, maps, self_logits
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-CONFIGS = sorted((ROOT / "configs" / "real").glob("*.py"))
+CONFIGS = sorted((ROOT / "configs" / "real").glob("cifar10_*.py"))
 VIT_TOKENS = ([(N, 65, 64)] * 3, [(N, 65, 128)] * 3)  # 8 x 8 patches and the class token
 TAPS = {
     "cnn_teacher": {},

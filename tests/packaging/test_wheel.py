@@ -1,5 +1,7 @@
 """The wheel: what is in it, and that mim works with it where no checkout is in sight."""
 
+import json
+import os
 import sys
 import sysconfig
 import venv
@@ -13,6 +15,21 @@ from tests.packaging.commands import ROOT, SHORT, mim, run
 # Without what makes the environment of a checkout.
 TOOLS = ("_launch.sh", "dist_test.sh", "dist_train.sh", "export_student.py", "slurm_train.sh")
 TOOLS += ("test.py", "train.py")
+TOOLS += tuple(
+    f"dataset_converters/{name}"
+    for name in ("README.md", "color_labels.py", "split_coco.py", "voc_to_coco.py")
+)
+TOOLS += tuple(
+    f"dataset_converters/scripts/{name}.sh"
+    for name in ("_unpack", "preprocess_ade20k", "preprocess_cityscapes")
+)
+# What stands in for OpenDataLab's downloader: it puts an archive where that one does.
+OPENXLAB = """#!/bin/sh
+# openxlab dataset get OWNER/NAME -d FOLDER
+[ "$1 $2 $3 $4" = "dataset get OpenDataLab/ADE20K_2016 -d" ] || exit 9
+mkdir -p "$5/OpenDataLab___ADE20K_2016/raw"
+cp "$ARCHIVE" "$5/OpenDataLab___ADE20K_2016/raw/"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +68,7 @@ def wheel_python(wheel, tmp_path_factory):
 def test_payload_for_both_mims(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for folder in ("mmkd_ext/.mim/", "_mmkd_ext/.mim/"):
-        assert folder + "model-index.yml" in names
+        assert {folder + "model-index.yml", folder + "dataset-index.yml"} <= set(names)
         assert {folder + f"tools/{name}" for name in TOOLS} == {
             name for name in names if name.startswith(folder + "tools/")
         }
@@ -98,6 +115,43 @@ def test_mim_search_and_run(wheel_python, tmp_path):
     printed = mim("run", "mmkd_ext", "train", "--", "-h", cwd=tmp_path, python=wheel_python)
     assert "--data-root" in printed
     assert "_mmkd_ext/.mim/tools/train.py" in printed
+
+
+def test_mim_runs_a_converter(wheel_python, tmp_path):
+    content = dict(images=[dict(id=i, file_name=f"{i}.jpg") for i in range(4)])
+    (tmp_path / "all.json").write_text(json.dumps(content | dict(annotations=[], categories=[])))
+    arguments = ["all.json", "--val-fraction", "0.25"]
+    printed = mim("run", "mmkd_ext", "split_coco", *arguments, cwd=tmp_path, python=wheel_python)
+    assert "all_fit.json: 3 images" in printed
+    assert json.loads((tmp_path / "all_holdout.json").read_text())["images"]
+
+
+def test_mim_downloads_a_dataset(wheel_python, tmp_path):
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "openxlab").write_text(OPENXLAB)
+    (bin_folder / "openxlab").chmod(0o755)
+    archive = tmp_path / "ADEChallengeData2016.zip"
+    members = [f"ADEChallengeData2016/{kind}/training/a" for kind in ("images", "annotations")]
+    surroundings = dict(PATH=f"{bin_folder}:{os.environ['PATH']}", ARCHIVE=str(archive))
+
+    def download(name, **kwargs):
+        line = ("download", "mmkd_ext", "--dataset", name)
+        return mim(*line, cwd=tmp_path, python=wheel_python, **surroundings, **kwargs)
+
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(members[0], "")
+    printed = download("ade20k")  # mim does not ask how a script ended
+    assert "error: unpacked 1 archives" in printed
+    assert "there is no data/ade/ADEChallengeData2016/annotations" in printed
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr(members[1], "")
+    assert "data/ade is ready" in download("ade20k")
+    assert all((tmp_path / "data" / "ade" / member).is_file() for member in members)
+    printed = download("no_such_data", code=1)
+    assert "Cannot find no_such_data" in printed
+    assert "ade20k" in printed
+    assert "cityscapes" in printed
 
 
 def test_mim_train_by_bare_name(wheel_python, tmp_path):

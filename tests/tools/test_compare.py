@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmkd_ext.apis.compare import Result, has_parent, table
+from mmkd_ext.apis.compare import Result, _scalars, has_parent, headline, table
 from mmkd_ext.apis.errors import UserError
 from mmkd_ext.apis.shorten import epoch_options
 from tests.packaging.commands import run
@@ -125,6 +125,20 @@ def test_the_table_pairs_gains_by_seed():
 def test_fractions_get_four_decimals():
     results = [made("base", seed, value) for seed, value in enumerate((0.3712, 0.3735))]
     assert table(results, ["base"], "top1", "test")[1][1] == "0.3723 ± 0.0016"
+
+
+def test_the_metric_when_none_is_named():
+    assert headline({"aAcc": 90.0, "mIoU": 50.0, "mAcc": 60.0}) == "mIoU"
+    assert headline({"coco/bbox_mAP": 0.3, "coco/bbox_mAP_50": 0.5}) == "coco/bbox_mAP"
+
+
+def test_a_detector_that_finds_nothing_has_no_metric(tmp_path):
+    log = tmp_path / "20260101_000000" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    training = dict(loss=1.0, time=0.5, data_time=0.1, step=1)
+    log.write_text("".join(json.dumps(v) + "\n" for v in (training, dict(time=0.1, step=1))))
+    with pytest.raises(UserError, match=r"no metric of a validation.*finds no object yet"):
+        _scalars(tmp_path)
 
 
 def test_epochs_scale_the_whole_schedule():

@@ -1,0 +1,1 @@
+"""Converters of datasets that upstream lacks; ``tools/dataset_converters`` calls them."""
