@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .taps import describe
+
 
 @dataclass(frozen=True)
 class InputStats:
@@ -51,8 +53,8 @@ def renormalize(
     """The student's batch as the teacher wants it.
 
     Args:
-        inputs: ``(N, C, H, W)`` as the student's preprocessor left it. Anything else can only be
-            passed on unchanged.
+        inputs: ``(N, C, H, W)``, or clips ``(N, T, C, H, W)``, as the student's preprocessor left
+            them. Anything else can only be passed on unchanged.
         student: How it was normalised.
         teacher: How the teacher was trained. ``None`` on either side: pass on unchanged.
         data_samples: Their ``img_shape`` tells where padding begins.
@@ -65,16 +67,16 @@ def renormalize(
     """
     if student is None or teacher is None or student == teacher:
         return inputs
-    if not isinstance(inputs, Tensor) or inputs.ndim != 4:
+    if not isinstance(inputs, Tensor) or inputs.ndim not in (4, 5):
         raise TypeError(
             f"student and teacher normalise their input differently ({student} and {teacher}), "
-            f"which can be translated for an image batch (N, C, H, W) only, not for "
-            f"{type(inputs).__name__}; give both the same data_preprocessor"
+            f"which can be translated for images (N, C, H, W) and clips (N, T, C, H, W) only, not "
+            f"for {describe(inputs)}; give both the same data_preprocessor"
         )
     images = inputs.float()
-    flip = student.flip != teacher.flip and images.shape[1] == 3
+    flip = student.flip != teacher.flip and images.shape[-3] == 3
     if flip:
-        images = images.flip(1)
+        images = images.flip(-3)
     scale, shift = _scale_and_shift(student, teacher, flip, inputs.device)
     images = images * scale + shift
     _zero_padding(images, data_samples)
@@ -105,5 +107,5 @@ def _zero_padding(images: Tensor, data_samples: Sequence[Any] | None) -> None:
     for image, sample in zip(images, data_samples or (), strict=False):
         shape = tuple(getattr(sample, "img_shape", size))[:2]
         if shape != size:
-            image[:, shape[0] :] = 0
-            image[:, :, shape[1] :] = 0
+            image[..., shape[0] :, :] = 0
+            image[..., shape[1] :] = 0

@@ -203,6 +203,19 @@ def test_different_statistics_need_an_image_batch():
         renormalize([1, 2], InputStats((0.0,), (1.0,), False), InputStats((1.0,), (1.0,), False))
 
 
+def test_clips_are_renormalised_frame_by_frame():
+    student = InputStats((10.0, 20.0, 30.0), (1.0, 2.0, 3.0), True)
+    teacher = InputStats((5.0, 6.0, 7.0), (4.0, 5.0, 6.0), False)
+    clips = torch.randn(2, 3, 3, 8, 6)
+    samples = [SimpleNamespace(img_shape=(8, 6)), SimpleNamespace(img_shape=(5, 4))]
+    result = renormalize(clips, student, teacher, samples)
+    for frame in range(3):
+        expected = renormalize(clips[:, frame], student, teacher, samples)
+        assert torch.equal(result[:, frame], expected)
+    assert not result[1, :, :, 5:].any()
+    assert result[1, :, :, :5, :4].all()
+
+
 def test_the_distiller_feeds_the_renormalised_batch():
     student = Tiny(data_preprocessor=normalised((1, 2, 3), (1, 1, 1)))
     teacher = Tiny(data_preprocessor=normalised((0, 0, 0), (2, 2, 2), flip=True))
