@@ -24,19 +24,41 @@ MODELS = Registry(
     "model",
     parent=MMENGINE_MODELS,
     scope=SCOPE,
-    locations=["mmkd_ext.distill", "mmkd_ext.losses", "mmkd_ext.models"],
+    locations=[
+        "mmkd_ext.distill",
+        "mmkd_ext.losses",
+        "mmkd_ext.models",
+        "mmkd_ext.vos.data_preprocessor",
+        "mmkd_ext.vos.losses",
+        "mmkd_ext.vos.memory",
+        "mmkd_ext.vos.models",
+    ],
 )
-HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["mmkd_ext.hooks"])
+HOOKS = Registry(
+    "hook",
+    parent=MMENGINE_HOOKS,
+    scope=SCOPE,
+    locations=["mmkd_ext.hooks", "mmkd_ext.vos.hooks"],
+)
 LOOPS = Registry("loop", parent=MMENGINE_LOOPS, scope=SCOPE)
 DATASETS = Registry(
     "dataset",
     parent=MMENGINE_DATASETS,
     scope=SCOPE,
-    locations=["mmkd_ext.demo_data", "mmkd_ext.datasets"],
+    locations=["mmkd_ext.demo_data", "mmkd_ext.datasets", "mmkd_ext.vos.datasets"],
 )
-DATA_SAMPLERS = Registry("data sampler", parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE)
-TRANSFORMS = Registry("transform", parent=MMENGINE_TRANSFORMS, scope=SCOPE)
-METRICS = Registry("metric", parent=MMENGINE_METRICS, scope=SCOPE)
+DATA_SAMPLERS = Registry(
+    "data sampler",
+    parent=MMENGINE_DATA_SAMPLERS,
+    scope=SCOPE,
+    locations=["mmkd_ext.vos.samplers"],
+)
+TRANSFORMS = Registry(
+    "transform", parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=["mmkd_ext.vos.transforms"]
+)
+METRICS = Registry(
+    "metric", parent=MMENGINE_METRICS, scope=SCOPE, locations=["mmkd_ext.vos.metrics"]
+)
 EVALUATOR = Registry("evaluator", parent=MMENGINE_EVALUATOR, scope=SCOPE)
 VISUALIZERS = Registry("visualizer", parent=MMENGINE_VISUALIZERS, scope=SCOPE)
 

@@ -45,6 +45,11 @@ FORMS = {
         version=1,
         describe="scenes of handwritten digits as an ADE20K-style dataset",
     ),
+    "vos_digits": Form(
+        module="mmkd_ext.demo_data.vos_digits",
+        version=1,
+        describe="clips of moving handwritten digits as a DAVIS-2017-style dataset",
+    ),
 }
 
 

@@ -103,7 +103,7 @@ def scene(split: str, index: int) -> Scene:
     sprites = [_stain(random, background)] if random.randint(3) == 0 else []
     picture = render(Scene(background, tuple(sprites)))
     for _ in range(DIGITS_PER_IMAGE[random.randint(len(DIGITS_PER_IMAGE))]):
-        source = _pick_digit(random, split)
+        source = pick_digit(random, split)
         for _ in range(ATTEMPTS):
             sprite = _place(random, source, background, picture.image)
             if sprite and _all_readable([*sprites, sprite], picture.owner):
@@ -152,7 +152,8 @@ def _stain(random: np.random.RandomState, background: np.ndarray) -> Sprite:
     return Sprite(textures.blob(random, size), tuple(ink.tolist()), int(x), int(y))
 
 
-def _pick_digit(random: np.random.RandomState, split: str) -> int:
+def pick_digit(random: np.random.RandomState, split: str) -> int:
+    """Draw a digit of a split; return its index in ``digits.load()``."""
     source = digits.load()
     members = source.splits[split]
     # By class first: every class is equally frequent, whatever the split holds.
@@ -175,10 +176,10 @@ def _place(
     size = SPRITE_SIZES[random.randint(len(SPRITE_SIZES))]
     x, y = random.randint(0, SIZE - size + 1, size=2).tolist()
     ink = random.randint(0, 256, size=3)
-    coverage = _coverage(data.scans[source], size)
+    coverage = coverage_of(data.scans[source], size)
     window = (slice(y, y + size), slice(x, x + size))
     inked = coverage > 0  # the soft edge too: it meets the surround
-    lighter = _luminance(ink) - _luminance(background[window][inked])
+    lighter = luminance(ink) - luminance(background[window][inked])
     distance = np.abs(image[window][inked] - ink).max(axis=1)
     few = len(distance) // FEW
     if (lighter < MIN_LIGHTER).sum() > few or (distance < MIN_DISTANCE).sum() > few:
@@ -186,13 +187,14 @@ def _place(
     return Sprite(coverage, tuple(ink.tolist()), x, y, int(data.labels[source]), source)
 
 
-def _coverage(scan: np.ndarray, size: int) -> np.ndarray:
+def coverage_of(scan: np.ndarray, size: int) -> np.ndarray:
+    """Enlarge an (8, 8) scan to the coverage of a sprite, (size, size) uint8."""
     smooth = textures.enlarge(np.pad(scan, MARGIN), size, size).astype(np.int64)
     # Steeper, with faint strokes in: a scan's thin strokes reach about half of its levels.
     return np.clip(SOLID + 3 * (smooth - 100), 0, 255).astype(np.uint8)
 
 
-def _luminance(colours: np.ndarray) -> np.ndarray:
+def luminance(colours: np.ndarray) -> np.ndarray:
     """Return the luminance (ITU-R BT.601) of (..., 3) colours, (...) int64."""
     return (colours.astype(np.int64) @ np.asarray([299, 587, 114])) // 1000
 
