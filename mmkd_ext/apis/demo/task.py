@@ -159,7 +159,7 @@ TASKS = {
             metrics=(_MASK_MAP, _BOX_MAP),
             pictures="sheet",
             own_loss="the network's own losses, summed",
-            about_data=_SCENES,
+            about_data=f"{_SCENES} (the MACs of a network with two stages vary with its proposals)",
         ),
         Task(
             name="semseg",
