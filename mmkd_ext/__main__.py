@@ -19,6 +19,7 @@ COMMANDS = {
     "taps": ("mmkd_ext.apis.taps", "list what can be tapped in a network, with output shapes"),
     "compare": ("mmkd_ext.apis.compare", "train several configs over several seeds, and tabulate"),
     "export": ("mmkd_ext.apis.export", "write the student as a slim checkpoint with its config"),
+    "vos-infer": ("mmkd_ext.apis.vos_infer", "follow objects through a video, given their masks"),
     "doctor": ("mmkd_ext.doctor", "check the installation, with remedies"),
 }
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     lines = ["usage: python -m mmkd_ext COMMAND [options]", "", "commands (each takes -h):"]
-    lines += [f"  {name:8} {line}" for name, (_, line) in COMMANDS.items()]
+    lines += [f"  {name:9} {line}" for name, (_, line) in COMMANDS.items()]
     return "\n".join(lines)
 
 

@@ -1,0 +1,275 @@
+"""Following objects through videos with a trained network."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.model import BaseDataPreprocessor, is_model_wrapper
+from torch import nn
+
+from mmkd_ext.distill.checkpoint import read_checkpoint
+from mmkd_ext.distill.export import student_weights
+from mmkd_ext.distill.teacher import build_model, load_weights
+from mmkd_ext.vos.data_preprocessor import VOSDataPreprocessor
+from mmkd_ext.vos.frame_sizes import STRIDE, network_size
+from mmkd_ext.vos.frame_source import FrameSource, check_image, open_frames
+from mmkd_ext.vos.given_masks import GivenMasks, as_ids
+from mmkd_ext.vos.masks import Palette
+from mmkd_ext.vos.results import ResultWriter
+from mmkd_ext.vos.session import VOSSession
+from mmkd_ext.vos.speed import SpeedMeter, SpeedReport
+
+DEFAULT_FPS = 24.0
+
+
+class VOSInferencer:
+    """Follow objects, given by their masks, through videos of any length.
+
+    ::
+
+        inferencer = VOSInferencer("config.py", "weights.pth")
+        for ids in inferencer("video.mp4", masks={0: mask}, out_dir="out"):
+            ...
+
+    Or frame by frame, for cameras: :meth:`step`, :meth:`remove`, :meth:`reset`.
+
+    Args:
+        model: Config of the network: a path, ``'pkg::path'``, a dict; or the network itself, which
+            is put into eval mode. Of a Distiller the student is taken. Images are normalised by
+            its ``VOSDataPreprocessor``, or, if it has none, by that with default values.
+        weights: Checkpoint; read without running code that it may hold. None: as they are.
+        device: None: that of a network given as such, else the GPU if there is one.
+        size: How large the network sees the frames: ``(height, width)``, the short side, or None
+            for as they are. ``'config'``: what the model's ``test_cfg`` says.
+        mem_every: Memorise every so many frames. None: what ``test_cfg`` says.
+        amp: Compute in bfloat16 where that is safe.
+        seed: Of the memory's initial keys. None: as in testing, by the model's seed and the name of
+            the folder or file ('' for an iterable and for :meth:`step`).
+
+    Raises:
+        ValueError: The model is none of video object segmentation.
+        CheckpointError: The weights cannot be read, or are of another network.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike | Mapping[str, Any] | nn.Module,
+        weights: str | PathLike | None = None,
+        device: str | torch.device | None = None,
+        *,
+        size: int | Sequence[int] | Literal["config"] | None = "config",
+        mem_every: int | None = None,
+        amp: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        given = isinstance(model, nn.Module)
+        self.model, self._preprocessor = _network(model)
+        if weights is not None:
+            state = student_weights(read_checkpoint(weights))
+            load_weights(self.model, state, type(self).__name__, str(weights))
+        elif not given:
+            print_log(
+                "VOSInferencer: no weights are given; the network's are random",
+                logger="current",
+                level=30,
+            )
+        if device is None and not given:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device is not None:
+            self.model.to(device)
+        self.device = next(self.model.parameters()).device
+        self._preprocessor.to(self.device)
+        self.model.eval()
+        options = getattr(self.model, "test_cfg", None) or {}
+        self.size = options.get("size") if size == "config" else size
+        self.mem_every = options.get("mem_every", 1) if mem_every is None else mem_every
+        self.amp, self.seed = amp, seed
+        self.report: SpeedReport | None = None  # of the last video
+        self.session: VOSSession | None = None  # of the running video
+        network_size((STRIDE, STRIDE), self.size)  # both refuse wrong options here
+        self._new_session("")
+
+    def __call__(
+        self,
+        frames: Any,
+        masks: Mapping[int | str, Any] | str | PathLike | None = None,
+        out_dir: str | PathLike | None = None,
+        *,
+        overlays: bool = True,
+        palette: Palette | None = None,
+        fps: float | None = None,
+        progress: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """Begin a video; frames are read and written as the result is gone through.
+
+        Args:
+            frames: A folder of images, a video file, or an iterable of (H, W, 3) uint8 RGB.
+            masks: Frame -> (H, W) ids of the objects that appear there, as an array or a PNG's
+                path; or a folder of such PNGs. A frame is its index, or its name in a folder.
+                The first frame has one. Objects that are followed already are not looked at.
+            out_dir: Where :class:`~mmkd_ext.vos.results.ResultWriter` writes; None: nowhere.
+            overlays: Write overlays, too.
+            palette: Of what is written; None: that of the first mask file, or DAVIS's.
+            fps: Of the overlay video; None: that of the video file, or 24.
+            progress: Show a progress bar on a terminal, and the report in the end, on stderr.
+
+        Returns:
+            An iterator over (H, W) uint8 ids, one a frame. ``report`` is set when it ends, and
+            ``session`` is this video's from now on.
+
+        Raises:
+            ValueError: No frames, an unreadable video, or masks that do not fit.
+        """
+        source = open_frames(frames)
+        given = GivenMasks(masks, source)
+        writer = None
+        if out_dir is not None:
+            rate = fps or source.fps or DEFAULT_FPS
+            writer = ResultWriter(out_dir, palette or given.palette, rate, overlays)
+        self.session = self._new_session(source.video)
+        return self._follow(source, given, writer, self.session, progress)
+
+    def step(self, image: np.ndarray, mask: Any = None) -> np.ndarray:
+        """Take the next frame of the running video; without one, a video begins.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            mask: (H, W) ids of objects that appear here, or None.
+
+        Returns:
+            (H, W) uint8 ids; all 0 as long as no object was given.
+
+        Raises:
+            ValueError: Image or mask do not fit.
+        """
+        if self.session is None:
+            self.reset()
+        where = f"frame {self.session.frame}"
+        if mask is not None:
+            mask = as_ids(mask, f"the mask of {where}")
+        return self._step(self.session, check_image(image, where), mask)
+
+    def remove(self, ids: int | Sequence[int]) -> None:
+        """Follow these objects of the running video no longer.
+
+        Raises:
+            ValueError: An id that is not followed, or no video is running.
+        """
+        if self.session is None:
+            raise ValueError(f"VOSInferencer.remove({ids}): no video is running")
+        self.session.remove(ids)
+
+    def reset(self) -> None:
+        """End the running video; the next :meth:`step` begins another."""
+        self.session = self._new_session("")
+
+    def _new_session(self, video: str) -> VOSSession:
+        seed = self.seed
+        if seed is None:
+            seed = getattr(self.model, "seed", 0) + zlib.crc32(video.encode())
+        return VOSSession(self.model, self.size, self.mem_every, seed)
+
+    def _step(self, session: VOSSession, image: np.ndarray, mask: Any) -> np.ndarray:
+        pixels = torch.tensor(np.ascontiguousarray(image), device=self.device).permute(2, 0, 1)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            ids = session.step(self._preprocessor.normalize(pixels), mask)
+        return ids.cpu().numpy()
+
+    def _follow(
+        self,
+        source: FrameSource,
+        given: GivenMasks,
+        writer: ResultWriter | None,
+        session: VOSSession,
+        progress: bool,
+    ) -> Iterator[np.ndarray]:
+        meter = SpeedMeter(self.device)
+        try:
+            with ExitStack() as stack:
+                advance = stack.enter_context(_bar(source, progress))
+                if writer is not None:
+                    stack.enter_context(writer)
+                for index, (name, image) in enumerate(source.frames):
+                    image = check_image(image, f"frame {name}")
+                    try:
+                        mask = given.read(index, image.shape[:2])
+                        with meter.frame():
+                            ids = self._step(session, image, mask)
+                    except ValueError as error:
+                        raise ValueError(f"frame {name}: {error}") from error
+                    if index == 0 and not session.objects:
+                        raise ValueError(f"frame {name}: the first frame's mask holds no object")
+                    if writer is not None:
+                        writer.write(name, image, ids)
+                    advance(f"{len(session.objects)} objects, {meter.report.fps:.1f} frames/s")
+                    yield ids
+            late = given.beyond(index + 1)
+            if late:
+                print_log(
+                    f"VOSInferencer: the video has {index + 1} frames; the masks of frames {late} "
+                    "were not used",
+                    logger="current",
+                    level=30,
+                )
+        finally:
+            self.report = meter.finish(len(session.objects), session.num_bytes)
+        if progress:
+            _console().print(f"{source.video or 'video'}: {self.report}", highlight=False)
+
+
+def _network(model: Any) -> tuple[nn.Module, VOSDataPreprocessor]:
+    """The network alone, and what normalises its images."""
+    if not isinstance(model, (nn.Module, Mapping, Config)):
+        model = str(model)
+    if not isinstance(model, nn.Module):
+        model, _ = build_model(model)
+    while is_model_wrapper(model):
+        model = model.module
+    preprocessor = getattr(model, "data_preprocessor", None)
+    if isinstance(getattr(model, "student", None), nn.Module):
+        model = model.student
+    if not (hasattr(model, "new_memory") and hasattr(model, "segment")):
+        raise ValueError(
+            f"VOSInferencer: {type(model).__name__} is no network of video object segmentation; "
+            "give one such as SWEM"
+        )
+    if preprocessor is None or type(preprocessor) is BaseDataPreprocessor:
+        preprocessor = VOSDataPreprocessor()
+    if not isinstance(preprocessor, VOSDataPreprocessor):
+        raise ValueError(
+            f"VOSInferencer: the model's data preprocessor is {type(preprocessor).__name__}; "
+            "frames are normalised by a VOSDataPreprocessor"
+        )
+    return model, preprocessor
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def _bar(source: FrameSource, progress: bool) -> Iterator[Any]:
+    """A progress bar on terminals; yields what takes it one frame further."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    console = _console()
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeLeft())
+    with Progress(
+        *columns,
+        TextColumn("{task.fields[state]}"),
+        console=console,
+        disable=not (progress and console.is_terminal),
+    ) as bar:
+        task = bar.add_task(source.video or "video", total=source.total, state="")
+        yield lambda state: bar.update(task, advance=1, state=state)

@@ -1,0 +1,81 @@
+"""How fast a video was gone through, and in how much memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+MIB = 1024**2
+
+
+@dataclass
+class SpeedReport:
+    """Of one video.
+
+    Attributes:
+        frames: That were gone through.
+        seconds: For all of them; reading and writing files does not count.
+        objects: That were followed in the end.
+        session_bytes: What is kept from one frame to the next.
+        peak_mib: Highest memory: of the GPU since the video began, else of the process in its life.
+        device: Where.
+    """
+
+    frames: int = 0
+    seconds: float = 0.0
+    objects: int = 0
+    session_bytes: int = 0
+    peak_mib: float = 0.0
+    device: str = "cpu"
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames} frames, {self.fps:.2f} frames per second on {self.device}; "
+            f"{self.objects} objects in the end; kept between frames "
+            f"{self.session_bytes / MIB:.2f} MiB, peak {self.peak_mib:.0f} MiB"
+        )
+
+
+class SpeedMeter:
+    """Time the frames of a video; other work between them does not count."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.report = SpeedReport(device=str(device))
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        """Around the work for one frame."""
+        self._wait()
+        began = time.perf_counter()
+        yield
+        self._wait()
+        self.report.seconds += time.perf_counter() - began
+        self.report.frames += 1
+
+    def finish(self, objects: int, session_bytes: int) -> SpeedReport:
+        """The report."""
+        self.report.objects, self.report.session_bytes = objects, session_bytes
+        if self._device.type == "cuda":
+            self.report.peak_mib = torch.cuda.max_memory_allocated(self._device) / MIB
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.report.peak_mib = peak / (MIB if sys.platform == "darwin" else 1024)
+        return self.report
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
