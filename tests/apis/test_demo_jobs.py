@@ -85,9 +85,12 @@ def test_a_failure_elsewhere_is_told_here(call, error, message):
 
 def test_an_interrupt_ends_everything_at_once(tmp_path):
     code = f"""
+import signal
 from tests.apis import demo_calls
 from mmkd_ext.apis.demo.jobs import Job, run_jobs
 if __name__ == "__main__":
+    # What a shell runs in the background begins with the signal ignored, and so do its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     jobs = [Job(n, demo_calls.sleep, lambda results: dict(folder={str(tmp_path)!r})) for n in "ab"]
     run_jobs(jobs, 2, demo_calls.Diary())
 """

@@ -54,9 +54,23 @@ def test_every_config_in_the_folders_is_covered():
 
 # Not the ViT detectors: they are the student and the teacher of a distillation that is.
 STEPPED = [path for path in CONFIGS if "_vit-" not in path.stem]
+# Networks and losses that another one has, too.
+REPEATED = {
+    "mgd_retinanet-r50_retinanet-x101-64x4d-ms3x_2x_coco",
+    "mgd_solo-r50_solo-r50-ms3x_1x_coco",
+    "pkd_retinanet-r50_retinanet-x101-64x4d_2x_coco",
+    "solo_r101_fpn_3x_coco",
+    "tf-nkd_mask-rcnn-r50_1x_coco",
+}
 
 
-@pytest.mark.parametrize("path", STEPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem in REPEATED else [], id=path.stem)
+        for path in STEPPED
+    ],
+)
 def test_it_trains_a_step_and_predicts(path, tmp_path):
     wanted = EXPECTED[path.stem]
     cfg = load(path)
