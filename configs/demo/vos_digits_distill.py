@@ -14,5 +14,5 @@ model = dict(
     losses=dict(
         f16=dict(type='MGDLoss', tap='key_encoder[2]', mask='pixel', mask_ratio=0.75, loss_weight=2e-5),
         context=dict(type='MGDLoss', tap='fusion', mask='pixel', mask_ratio=0.75, loss_weight=2e-5),
-        stride4=dict(type='MGDLoss', tap='decoder.up_8_4', mask='pixel', mask_ratio=0.75, loss_weight=2e-5),
-        kd=dict(type='KDLoss', tap='aggregation', temperature=2.0, alpha=1.0)))
+        stride4=dict(type='MGDLoss', tap='decoder.up_8_4', mask='pixel', mask_ratio=0.75, loss_weight=5e-6),
+        kd=dict(type='KDLoss', tap='aggregation', temperature=2.0, alpha=0.5)))

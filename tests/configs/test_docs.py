@@ -56,6 +56,7 @@ def build(text: str, folder: Path) -> Distiller:
 @pytest.fixture
 def _own_registry():
     """Takes off again what a document's example registers."""
+    MODELS.import_from_location()  # what is ours comes in now, and stays
     before = set(MODELS.module_dict)
     yield
     for name in set(MODELS.module_dict) - before:

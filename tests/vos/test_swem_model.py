@@ -326,7 +326,7 @@ def test_mistakes_are_named():
         model(inputs, samples, mode="loss")
     for options, message in (
         (dict(memory_masks="truth"), "memory_masks is"),
-        (dict(test_cfg=dict(sise=3)), r"not \['sise'\]"),
+        (dict(test_cfg=dict(side=3)), r"not \['side'\]"),
     ):
         with pytest.raises(ValueError, match=message):
             tiny.build(**options)

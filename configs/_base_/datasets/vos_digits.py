@@ -24,7 +24,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
