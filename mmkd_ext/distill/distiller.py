@@ -345,6 +345,9 @@ def _build_student(
         return student
     student = copy.deepcopy(student)
     if data_preprocessor is not None:
+        if isinstance(data_preprocessor, Mapping):
+            # mmpretrain's classifiers write their batch augmentation into it.
+            data_preprocessor = copy.deepcopy(data_preprocessor)
         student.setdefault("data_preprocessor", data_preprocessor)
     return MODELS.build(student)
 

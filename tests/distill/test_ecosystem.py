@@ -283,3 +283,26 @@ def test_mmsegs_inference_tools(tmp_path):
     )
     assert ours["predictions"].shape == IMAGE.shape[:2]
     assert np.array_equal(ours["predictions"], theirs["predictions"])
+
+
+def test_a_preprocessor_of_the_config_is_not_written_into():
+    """Mmpretrain's classifiers put their batch augmentation there, for whoever builds next."""
+    preprocessor = dict(tiny_run.PREPROCESSOR)
+    losses = dict(tf=dict(type="TFNKDLoss", tap="head.fc"))
+    with_mixup = dict(
+        tiny_run.classifier(4), train_cfg=dict(augments=[dict(type="Mixup", alpha=0.8)])
+    )
+    init_default_scope("mmpretrain")
+    built = [
+        MODELS.build(
+            dict(
+                type="mmkd_ext.Distiller",
+                student=copy.deepcopy(student),
+                losses=losses,
+                data_preprocessor=preprocessor,
+            )
+        )
+        for student in (tiny_run.classifier(4), with_mixup)
+    ]
+    assert [model.data_preprocessor.batch_augments is None for model in built] == [True, False]
+    assert preprocessor == tiny_run.PREPROCESSOR
