@@ -287,7 +287,7 @@ def test_mmsegs_inference_tools(tmp_path):
 
 def test_a_preprocessor_of_the_config_is_not_written_into():
     """Mmpretrain's classifiers put their batch augmentation there, for whoever builds next."""
-    preprocessor = dict(tiny_run.PREPROCESSOR)
+    preprocessor = tiny_run.preprocessor()
     losses = dict(tf=dict(type="TFNKDLoss", tap="head.fc"))
     with_mixup = dict(
         tiny_run.classifier(4), train_cfg=dict(augments=[dict(type="Mixup", alpha=0.8)])
@@ -305,4 +305,4 @@ def test_a_preprocessor_of_the_config_is_not_written_into():
         for student in (tiny_run.classifier(4), with_mixup)
     ]
     assert [model.data_preprocessor.batch_augments is None for model in built] == [True, False]
-    assert preprocessor == tiny_run.PREPROCESSOR
+    assert preprocessor == tiny_run.preprocessor()

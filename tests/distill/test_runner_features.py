@@ -163,7 +163,7 @@ def test_accumulated_gradients(tmp_path):
 def bare_student(path):
     init_default_scope("mmpretrain")
     student = CLS_MODELS.build(
-        dict(tiny_run.classifier(4), data_preprocessor=tiny_run.PREPROCESSOR)
+        dict(tiny_run.classifier(4), data_preprocessor=tiny_run.preprocessor())
     )
     load_checkpoint(student, str(path), map_location="cpu")
     return student
@@ -185,7 +185,7 @@ def built(losses, **changes):
     init_default_scope("mmpretrain")
     torch.manual_seed(0)
     cfg = tiny_run.config("unused", losses=losses, **changes)
-    return MODELS.build(dict(cfg.model, data_preprocessor=tiny_run.PREPROCESSOR)).train()
+    return MODELS.build(dict(cfg.model, data_preprocessor=tiny_run.preprocessor())).train()
 
 
 def squares(model, count=8):
@@ -266,7 +266,7 @@ def pair(name, **changes):
     """A student with one loss, and a teacher with the given changes."""
     config = copy.deepcopy(tiny_run.TEACHER)
     if name == "cwd":
-        config = dict(tiny_run.classifier(4), data_preprocessor=tiny_run.PREPROCESSOR)
+        config = dict(tiny_run.classifier(4), data_preprocessor=tiny_run.preprocessor())
     return built({name: LOSSES[name]}, teacher=dict(config=config, **changes))
 
 

@@ -10,7 +10,7 @@ import torch
 from mmkd_ext.hooks.feature_map import MapPair, activation_map, draw_maps, input_image
 from mmkd_ext.registry import HOOKS
 
-from .tiny_run import PREPROCESSOR, Squares, classifier, config, log_of, run, tensors_of
+from .tiny_run import Squares, classifier, config, log_of, preprocessor, run, tensors_of
 
 DRAW = dict(type="mmkd_ext.FeatureMapHook")
 VISUALIZER = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
@@ -105,8 +105,8 @@ def test_convolutional_maps():
 
 @pytest.mark.parametrize("to_rgb", [True, False])
 def test_the_input_is_shown_in_its_own_colours(tmp_path, to_rgb):
-    preprocessor = dict(PREPROCESSOR, mean=[10.0, 20.0, 30.0], to_rgb=to_rgb)
-    runner = run(config(tmp_path, data_preprocessor=preprocessor))
+    ours = preprocessor(mean=[10.0, 20.0, 30.0], to_rgb=to_rgb)
+    runner = run(config(tmp_path, data_preprocessor=ours))
     image = Squares()[0]["inputs"]
     data = runner.model.data_preprocessor({"inputs": [image], "data_samples": None}, False)
     shown = input_image(data["inputs"][0], runner.model)

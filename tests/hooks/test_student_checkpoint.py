@@ -12,11 +12,11 @@ from mmengine.runner import load_checkpoint
 from mmkd_ext.distill import read_checkpoint
 from mmkd_ext.registry import HOOKS, MODELS
 
-from .tiny_run import CLASSES, PREPROCESSOR, classifier, config, run
+from .tiny_run import CLASSES, classifier, config, preprocessor, run
 
 SAVE = dict(type="mmkd_ext.StudentCheckpointHook")
 EMA = dict(type="EMAHook", momentum=0.1)
-STUDENT = dict(classifier(4), data_preprocessor=PREPROCESSOR)
+STUDENT = dict(classifier(4), data_preprocessor=preprocessor())
 
 
 def names(folder):

@@ -18,13 +18,13 @@ from mmkd_ext.registry import HOOKS, METRICS
 
 from .tiny_ranks import settings
 from .tiny_run import (
-    PREPROCESSOR,
     TEACHER,
     classifier,
     config,
     good_teacher,
     loader,
     log_of,
+    preprocessor,
     run,
     tensors_of,
 )
@@ -57,10 +57,10 @@ def test_a_good_teacher_scores_what_the_stock_library_gives_it(tmp_path, teacher
 
 def test_the_input_is_renormalised_for_the_teacher(tmp_path, teacher):
     # The student sees other numbers, and BGR.
-    other = dict(PREPROCESSOR, mean=[0.0, 20.0, 40.0], std=[255.0] * 3, to_rgb=False)
+    other = preprocessor(mean=[0.0, 20.0, 40.0], std=[255.0] * 3, to_rgb=False)
     scores = []
-    for name, preprocessor in (("same", PREPROCESSOR), ("other", other)):
-        cfg = config(tmp_path / name, [CHECK], teacher=teacher, data_preprocessor=preprocessor)
+    for name, students in (("same", preprocessor()), ("other", other)):
+        cfg = config(tmp_path / name, [CHECK], teacher=teacher, data_preprocessor=students)
         scores.append(check_of(run(cfg)).scores["teacher"]["accuracy/top1"])
     assert scores[0] == scores[1] > 80
 

@@ -97,10 +97,15 @@ def classifier(width):
     )
 
 
-PREPROCESSOR = dict(
-    type="ClsDataPreprocessor", mean=[128.0] * 3, std=[64.0] * 3, to_rgb=True, num_classes=4
-)
-TEACHER = dict(classifier(12), data_preprocessor=dict(PREPROCESSOR))
+def preprocessor(**changed):
+    """A config of its own for each: mmpretrain's classifiers write into theirs."""
+    cfg = dict(
+        type="ClsDataPreprocessor", mean=[128.0] * 3, std=[64.0] * 3, to_rgb=True, num_classes=4
+    )
+    return cfg | changed
+
+
+TEACHER = dict(classifier(12), data_preprocessor=preprocessor())
 
 
 def loader(dataset="Squares", batch_size=4, shuffle=False, workers=0, **args):
@@ -125,7 +130,7 @@ def config(work_dir, hooks=(), losses=None, teacher=None, epochs=1, val=True, **
             losses=losses or dict(near=dict(type="TinyImitation", tap="backbone.body")),
             input_shape=(3, 16, 16),
         ),
-        data_preprocessor=dict(PREPROCESSOR),  # mmpretrain writes into it
+        data_preprocessor=preprocessor(),
         work_dir=str(work_dir),
         experiment_name=f"tiny_{next(_numbers)}",
         train_dataloader=loader(shuffle=True, noise=True),
