@@ -67,19 +67,11 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 # Loss weights are chosen on `val`; `test` is only reported.
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
-    pin_memory=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    val_dataloader,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        val_dataloader['dataset'],
         ann_file='annotations/test.json',
-        data_prefix=dict(img='test/'),
-        metainfo=metainfo,
-        test_mode=True,
-        pipeline=test_pipeline))
+        data_prefix=dict(img='test/')))
 
 val_evaluator = dict(
     type='CocoMetric', ann_file=data_root + '/annotations/val.json', metric='bbox')

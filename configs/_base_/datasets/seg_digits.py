@@ -63,19 +63,10 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 # Loss weights are chosen on `val`; `test` is only reported.
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
-    pin_memory=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    val_dataloader,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path='images/test', seg_map_path='annotations/test'),
-        img_suffix='.png',
-        metainfo=metainfo,
-        test_mode=True,
-        pipeline=test_pipeline))
+        val_dataloader['dataset'],
+        data_prefix=dict(img_path='images/test', seg_map_path='annotations/test')))
 
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

@@ -45,18 +45,7 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 # Settings are chosen on `val`; `test` is only reported.
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    persistent_workers=False,
-    pin_memory=False,
-    sampler=dict(type='mmkd_ext.VideoFrameSampler'),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='test',
-        given='new',
-        test_mode=True,
-        pipeline=test_pipeline))
+    val_dataloader, dataset=dict(val_dataloader['dataset'], split='test'))
 
 val_evaluator = dict(type='mmkd_ext.DAVISMetric')
 test_evaluator = val_evaluator
