@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": ("mmkd_ext.apis.compare", "train several configs over several seeds, and tabulate"),
     "export": ("mmkd_ext.apis.export", "write the student as a slim checkpoint with its config"),
     "vos-infer": ("mmkd_ext.apis.vos_infer", "follow objects through a video, given their masks"),
+    "vos-benchmark": ("mmkd_ext.apis.vos_benchmark", "frames per second and memory of following"),
     "doctor": ("mmkd_ext.doctor", "check the installation, with remedies"),
 }
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     lines = ["usage: python -m mmkd_ext COMMAND [options]", "", "commands (each takes -h):"]
-    lines += [f"  {name:9} {line}" for name, (_, line) in COMMANDS.items()]
+    lines += [f"  {name:13} {line}" for name, (_, line) in COMMANDS.items()]
     return "\n".join(lines)
 
 

@@ -101,8 +101,9 @@ def _serve(address: str) -> None:
             importlib.import_module(library)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
+    listener.bind(address + ".new")
     listener.listen()
+    os.rename(address + ".new", address)  # whoever finds it is heard
     while True:
         connection, _ = listener.accept()
         if os.fork() == 0:

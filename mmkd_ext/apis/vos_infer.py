@@ -36,6 +36,17 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument(
         "--mem-every", type=int, metavar="N", help="memorise every N frames (default: the config's)"
     )
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        metavar="F",
+        help="see the frames at several factors of that size, and take the mean (default: the "
+        "config's, else 1)",
+    )
+    parser.add_argument(
+        "--flip", action="store_true", default=None, help="see them mirrored, too: twice the time"
+    )
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16 where that is safe")
     parser.add_argument(
         "--seed", type=int, help="of the memory (default: as in testing, from the video's name)"
@@ -69,6 +80,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         args.device,
         size=size,
         mem_every=args.mem_every,
+        scales=args.scales,
+        flip=args.flip,
         amp=args.amp,
         seed=args.seed,
     )

@@ -78,7 +78,9 @@ class FrameSizes:
         return 0, right, 0, below
 
 
-def network_size(image: Sequence[int], size: int | Sequence[int] | None) -> Size:
+def network_size(
+    image: Sequence[int], size: int | Sequence[int] | None, scale: float = 1.0
+) -> Size:
     """How large the network sees an image.
 
     Args:
@@ -86,10 +88,18 @@ def network_size(image: Sequence[int], size: int | Sequence[int] | None) -> Size
         size: ``(height, width)``: exactly that, whatever the aspect. A number: the short side is
             scaled to it, or left where it is smaller, and both sides are rounded to a multiple of
             16 (8 and more above a multiple: up), as in testing on YouTube-VOS. None: as it is.
+        scale: Factor of that size, for testing at several; the result is rounded down.
 
     Raises:
-        ValueError: Not such a size.
+        ValueError: Not such a size, or not such a factor.
     """
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not scale > 0:
+        raise ValueError(f"scale is a factor above 0, not {scale!r}")
+    height, width = _unscaled(image, size)
+    return max(int(height * scale), 1), max(int(width * scale), 1)
+
+
+def _unscaled(image: Sequence[int], size: int | Sequence[int] | None) -> Size:
     height, width = (int(n) for n in image)
     if size is None:
         return height, width

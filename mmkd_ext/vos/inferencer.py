@@ -18,13 +18,12 @@ from torch import nn
 from mmkd_ext.distill.checkpoint import read_checkpoint
 from mmkd_ext.distill.export import student_weights
 from mmkd_ext.distill.teacher import build_model, load_weights
+from mmkd_ext.vos.augmented_session import Session, open_session
 from mmkd_ext.vos.data_preprocessor import VOSDataPreprocessor
-from mmkd_ext.vos.frame_sizes import STRIDE, network_size
 from mmkd_ext.vos.frame_source import FrameSource, check_image, open_frames
 from mmkd_ext.vos.given_masks import GivenMasks, as_ids
 from mmkd_ext.vos.masks import Palette
 from mmkd_ext.vos.results import ResultWriter
-from mmkd_ext.vos.session import VOSSession
 from mmkd_ext.vos.speed import SpeedMeter, SpeedReport
 
 DEFAULT_FPS = 24.0
@@ -50,6 +49,8 @@ class VOSInferencer:
         size: How large the network sees the frames: ``(height, width)``, the short side, or None
             for as they are. ``'config'``: what the model's ``test_cfg`` says.
         mem_every: Memorise every so many frames. None: what ``test_cfg`` says.
+        scales, flip: Views whose mean is taken, see
+            :class:`~mmkd_ext.vos.augmented_session.AugmentedSession`. None: what ``test_cfg`` says.
         amp: Compute in bfloat16 where that is safe.
         seed: Of the memory's initial keys. None: as in testing, by the model's seed and the name of
             the folder or file ('' for an iterable and for :meth:`step`).
@@ -67,6 +68,8 @@ class VOSInferencer:
         *,
         size: int | Sequence[int] | Literal["config"] | None = "config",
         mem_every: int | None = None,
+        scales: Sequence[float] | None = None,
+        flip: bool | None = None,
         amp: bool = False,
         seed: int | None = None,
     ) -> None:
@@ -88,14 +91,15 @@ class VOSInferencer:
         self.device = next(self.model.parameters()).device
         self._preprocessor.to(self.device)
         self.model.eval()
-        options = getattr(self.model, "test_cfg", None) or {}
-        self.size = options.get("size") if size == "config" else size
-        self.mem_every = options.get("mem_every", 1) if mem_every is None else mem_every
+        chosen = dict(mem_every=mem_every, scales=scales, flip=flip)
+        self._options = dict(getattr(self.model, "test_cfg", None) or {})
+        self._options.update({name: v for name, v in chosen.items() if v is not None})
+        if size != "config":
+            self._options["size"] = size
         self.amp, self.seed = amp, seed
         self.report: SpeedReport | None = None  # of the last video
-        self.session: VOSSession | None = None  # of the running video
-        network_size((STRIDE, STRIDE), self.size)  # both refuse wrong options here
-        self._new_session("")
+        self.session: Session | None = None  # of the running video
+        self._new_session("")  # refuses wrong options
 
     def __call__(
         self,
@@ -171,13 +175,13 @@ class VOSInferencer:
         """End the running video; the next :meth:`step` begins another."""
         self.session = self._new_session("")
 
-    def _new_session(self, video: str) -> VOSSession:
+    def _new_session(self, video: str) -> Session:
         seed = self.seed
         if seed is None:
             seed = getattr(self.model, "seed", 0) + zlib.crc32(video.encode())
-        return VOSSession(self.model, self.size, self.mem_every, seed)
+        return open_session(self.model, **self._options, seed=seed)
 
-    def _step(self, session: VOSSession, image: np.ndarray, mask: Any) -> np.ndarray:
+    def _step(self, session: Session, image: np.ndarray, mask: Any) -> np.ndarray:
         pixels = torch.tensor(np.ascontiguousarray(image), device=self.device).permute(2, 0, 1)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             ids = session.step(self._preprocessor.normalize(pixels), mask)
@@ -188,7 +192,7 @@ class VOSInferencer:
         source: FrameSource,
         given: GivenMasks,
         writer: ResultWriter | None,
-        session: VOSSession,
+        session: Session,
         progress: bool,
     ) -> Iterator[np.ndarray]:
         meter = SpeedMeter(self.device)

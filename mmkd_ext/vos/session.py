@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
-from .frame_sizes import FrameSizes, network_size
+from .frame_sizes import STRIDE, FrameSizes, network_size
 from .masks import SLACK, VOID
 from .objects import ObjectIndex
 
@@ -31,9 +31,10 @@ class VOSSession:
         mem_every: Memorise every so many frames. A frame with new objects always is.
         seed: Of the memory's initial keys.
         output_size: Height and width of the masks; None: as the images are.
+        scale: Factor of the size that the network sees.
 
     Raises:
-        ValueError: ``mem_every`` below 1, or a model in training mode.
+        ValueError: ``mem_every`` below 1, or what is no size or factor.
     """
 
     def __init__(
@@ -43,11 +44,14 @@ class VOSSession:
         mem_every: int = 1,
         seed: int = 0,
         output_size: Sequence[int] | None = None,
+        scale: float = 1.0,
     ) -> None:
         if not isinstance(mem_every, int) or mem_every < 1:
             raise ValueError(f"VOSSession: mem_every must be an integer >= 1, not {mem_every!r}")
+        network_size((STRIDE, STRIDE), size, scale)
         self.model = model
         self.size, self.mem_every, self.output_size = size, mem_every, output_size
+        self.scale = scale
         self.memory = model.new_memory(seed)
         self.frame = 0  # of the next step
         self._objects: list[int] = []
@@ -61,6 +65,11 @@ class VOSSession:
     def objects(self) -> list[int]:
         """The ids that are followed, in order of appearance."""
         return list(self._objects)
+
+    @property
+    def ids(self) -> Tensor | None:
+        """Of the channels of ``probabilities``, 0 for the background: (N + 1,) uint8."""
+        return self._ids
 
     @property
     def probabilities(self) -> Tensor | None:
@@ -155,7 +164,8 @@ class VOSSession:
         size = tuple(image.shape[1:])
         if self._sizes is None:
             self._image_size = size
-            self._sizes = FrameSizes.of(network_size(size, self.size), self.output_size or size)
+            seen = network_size(size, self.size, self.scale)
+            self._sizes = FrameSizes.of(seen, self.output_size or size)
         if size != self._image_size:
             raise ValueError(
                 f"VOSSession.step: frame {self.frame} is {size}, but the first was "

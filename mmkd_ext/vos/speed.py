@@ -53,29 +53,40 @@ class SpeedMeter:
     def __init__(self, device: torch.device) -> None:
         self.report = SpeedReport(device=str(device))
         self._device = device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        reset_peak(device)
 
     @contextmanager
     def frame(self) -> Iterator[None]:
         """Around the work for one frame."""
-        self._wait()
+        wait(self._device)
         began = time.perf_counter()
         yield
-        self._wait()
+        wait(self._device)
         self.report.seconds += time.perf_counter() - began
         self.report.frames += 1
 
     def finish(self, objects: int, session_bytes: int) -> SpeedReport:
         """The report."""
         self.report.objects, self.report.session_bytes = objects, session_bytes
-        if self._device.type == "cuda":
-            self.report.peak_mib = torch.cuda.max_memory_allocated(self._device) / MIB
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            self.report.peak_mib = peak / (MIB if sys.platform == "darwin" else 1024)
+        self.report.peak_mib = peak_mib(self._device)
         return self.report
 
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+
+def reset_peak(device: torch.device) -> None:
+    """Forget the GPU's highest memory; that of a process cannot be forgotten."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_mib(device: torch.device) -> float:
+    """Highest memory: of the GPU since :func:`reset_peak`, else of the process in its life."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MIB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (MIB if sys.platform == "darwin" else 1024)
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

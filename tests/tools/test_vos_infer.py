@@ -62,11 +62,12 @@ def test_a_video_file_with_options(project, tmp_path, capsys):
         video.write(cv2.cvtColor(draw(t, (48, 64), SQUARES)[0], cv2.COLOR_RGB2BGR))
     video.release()
     options = ("--size", 32, "--mem-every", 2, "--amp", "--seed", 4, "--no-overlay")
+    options += ("--scales", 1, 1.5, "--flip")
     main(arguments(project, "clip.mp4", "--out-dir", tmp_path / "out", *options))
     printed = capsys.readouterr()
     assert printed.out == f"masks:    {tmp_path}/out/masks\n"
     assert "clip: 3 frames, " in printed.err
-    settings = dict(size=32, mem_every=2, amp=True, seed=4)
+    settings = dict(size=32, mem_every=2, amp=True, seed=4, scales=[1.0, 1.5], flip=True)
     inferencer = VOSInferencer(CONFIG, project / "tiny.pth", **settings)
     for t, expected in enumerate(inferencer(path, project / "masks")):
         assert np.array_equal(read_mask(tmp_path / "out" / "masks" / f"{t:05d}.png"), expected)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,9 +15,8 @@ from mmengine.runner import Runner
 
 from mmkd_ext.registry import HOOKS
 from mmkd_ext.vos.masks import object_ids
+from mmkd_ext.vos.speed import peak_mib, reset_peak, wait
 from mmkd_ext.vos.structures import VOSDataSample
-
-MIB = 1024**2
 
 
 @HOOKS.register_module()
@@ -49,8 +46,7 @@ class VOSSpeedHook(Hook):
         self._reset()
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._device = next(model.parameters()).device
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
+        reset_peak(self._device)
         self._handles = [
             model.register_forward_pre_hook(self._start),
             model.register_forward_hook(self._stop),
@@ -80,7 +76,7 @@ class VOSSpeedHook(Hook):
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        parts = all_gather_object((dict(self._frames), dict(self._times), self._peak_mib()))
+        parts = all_gather_object((dict(self._frames), dict(self._times), peak_mib(self._device)))
         frames, times = Counter(), Counter()
         for counted, timed, _ in parts:
             frames.update(counted)
@@ -104,22 +100,12 @@ class VOSSpeedHook(Hook):
         self._device = torch.device("cpu")
 
     def _start(self, *_: Any) -> None:
-        self._wait()
+        wait(self._device)
         self._began = time.perf_counter()
 
     def _stop(self, *_: Any) -> None:
-        self._wait()
+        wait(self._device)
         self._seconds += time.perf_counter() - self._began
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-
-    def _peak_mib(self) -> float:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / MIB
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / MIB if sys.platform == "darwin" else peak / 1024
 
 
 def _rate(frames: int, seconds: float) -> float:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from mmkd_ext.registry import MODELS
 
+from ..augmented_session import Session, open_session
 from ..frame_sizes import FrameSizes
 from ..objects import ObjectIndex
-from ..session import VOSSession
 from .clip import Clip, clip_iou
 from .network import SWEMNetwork, build_part
 
@@ -27,7 +27,7 @@ class _Stream:
 
     def __init__(self) -> None:
         self.video: str | None = None
-        self.session: VOSSession | None = None
+        self.session: Session | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Stream:
         return _Stream()
@@ -47,7 +47,8 @@ class SWEM(SWEMNetwork):
         memory_masks: What is memorised of the frames between first and last in training: the
             network's own ``'predicted'`` probabilities, or the ``'ground_truth'``, which feeds a
             teacher and its student alike.
-        test_cfg: ``size`` and ``mem_every`` of the :class:`~mmkd_ext.vos.session.VOSSession`.
+        test_cfg: ``size`` and ``mem_every`` of the :class:`~mmkd_ext.vos.session.VOSSession`;
+            ``scales`` and ``flip`` of :class:`~mmkd_ext.vos.augmented_session.AugmentedSession`.
         seed: To it the checksum of a video's name is added; the memory draws from the sum.
         data_preprocessor, init_cfg: Of mmengine's ``BaseModel``.
     """
@@ -86,13 +87,16 @@ class SWEM(SWEMNetwork):
             raise ValueError(
                 f"SWEM: memory_masks is 'predicted' or 'ground_truth', not {memory_masks!r}"
             )
-        unknown = set(test_cfg or {}) - {"size", "mem_every"}
+        unknown = set(test_cfg or {}) - {"size", "mem_every", "scales", "flip"}
         if unknown:
-            raise ValueError(f"SWEM: test_cfg has size and mem_every, not {sorted(unknown)}")
+            raise ValueError(
+                f"SWEM: test_cfg has size, mem_every, scales and flip, not {sorted(unknown)}"
+            )
         self.loss_ce = build_part(loss_ce)
         self.loss_iou = None if loss_iou is None else build_part(loss_iou)
         self.memory_masks = memory_masks
         self.test_cfg = dict(test_cfg or {})
+        open_session(self, **self.test_cfg)  # refuses wrong options before a video begins
         self.seed = seed
         self._stream = _Stream()
 
@@ -182,7 +186,7 @@ class SWEM(SWEMNetwork):
         video = str(sample.video)
         if sample.is_first:
             stream.video = video
-            stream.session = VOSSession(
+            stream.session = open_session(
                 self,
                 **self.test_cfg,
                 seed=self.seed + zlib.crc32(video.encode()),
