@@ -1,4 +1,4 @@
-"""Shared by all tests: quiet logs, one BLAS thread, a clean registry scope."""
+"""Shared by all tests: quiet logs, one BLAS thread, nothing kept of another test."""
 
 import atexit
 import logging
@@ -14,25 +14,42 @@ if "MMKD_DEMO_ROOT" not in os.environ:  # not the user's own demo data; one fold
 import pytest
 import torch
 from mmengine.logging import MMLogger
-from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
+from mmengine.utils import ManagerMixin
 
 torch.set_num_threads(1)
 FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _quiet_logger():
+def _first_instances():
+    """What mmengine keeps for the process before any test: a quiet logger."""
     # mmengine prints three lines per parameter when weights are initialised.
     logger = MMLogger.get_instance("mmkd_ext_tests", log_level="WARNING")
     logger.setLevel(logging.WARNING)
+    return {kind: kind._instance_dict.copy() for kind in _kinds(ManagerMixin)}
+
+
+def _kinds(kind):
+    """The class and all its subclasses: each keeps its own instances."""
+    return [kind, *(found for child in kind.__subclasses__() for found in _kinds(child))]
 
 
 @pytest.fixture(autouse=True)
-def _clean_scope():
-    """The default scope is global to mmengine: no test inherits another's."""
+def _leave_no_trace(_first_instances):
+    """A Runner makes itself the current scope, logger, hub and visualizer: no test inherits them.
+
+    The snapshot is the session's, for one of a test would hold what a module's fixtures have made.
+    """
+    _restore_instances(_first_instances)
     yield
-    DefaultScope._instance_dict.clear()
+    _restore_instances(_first_instances)
+
+
+def _restore_instances(first):
+    for kind in _kinds(ManagerMixin):
+        kind._instance_dict.clear()
+        kind._instance_dict.update(first.get(kind, {}))
 
 
 @pytest.fixture(autouse=True)

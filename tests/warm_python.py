@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "mmcv.ops", "mmengine.runner", "matplotlib.pyplot")
 LIBRARIES += ("mmpretrain.models", "mmdet.models", "mmseg.models")
+_starting = threading.Lock()
 
 
 def run(
@@ -62,7 +64,9 @@ def run(
             timeout=timeout,
         )
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(_server())
+            with _starting:
+                address = _server()
+            connection.connect(address)
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer = connection.makefile().readline()
         if not answer:
@@ -144,6 +148,9 @@ def _become(request: dict) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for number, path in ((0, os.devnull), (1, request["out"]), (2, request["err"])):
         os.dup2(os.open(path, os.O_RDONLY if number == 0 else flags, 0o600), number)
+    import numpy as np
+
+    np.random.seed()  # every interpreter begins with a state of its own
     sys.argv = list(request["command"])
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     try:

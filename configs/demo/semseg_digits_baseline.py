@@ -20,7 +20,9 @@ model = dict(
         ]),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
+log_processor = dict(by_epoch=True)
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
-    checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=4, max_keep_ckpts=2))  # halfway, and at the end
+    checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=4, max_keep_ckpts=2),  # halfway, and at the end
+    visualization=dict(type='SegVisualizationHook'))
 randomness = dict(seed=0)

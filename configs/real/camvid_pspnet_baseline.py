@@ -27,9 +27,6 @@ model = dict(
 log_processor = dict(by_epoch=True)
 env_cfg = dict(cudnn_benchmark=False)
 default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=15),
-    param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=4, max_keep_ckpts=1),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))

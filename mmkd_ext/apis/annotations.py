@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mmkd_ext.apis.errors import UserError
+from mmkd_ext.text import listed
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
-
-_LISTED = 10  # how many names a message gives before it counts the rest
 
 
 def check_annotations(runner: Runner) -> None:
@@ -76,6 +75,4 @@ def _categories(dataset: Any) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    rest = len(names) - _LISTED
-    more = f" and {rest} more" if rest > 0 else ""
-    return (", ".join(names[:_LISTED]) or "none") + more
+    return listed(names, most=10) or "none"

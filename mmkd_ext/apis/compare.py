@@ -100,12 +100,11 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Compare from the command line."""
     args = parse_args(argv, prog)
-    plans = [Plan(name, args) for name in args.configs]
-    for key in args.cfg_options or {}:
-        if not any(key in plan.options for plan in plans):
-            raise UserError(
-                f"--cfg-options {key}: none of the configs has {key.rpartition('.')[0]}."
-            )
+    from mmkd_ext.apis.config import check_placed, load_config
+
+    configs = [load_config(name) for name in args.configs]
+    check_placed(args.cfg_options, configs)
+    plans = [Plan(cfg, args) for cfg in configs]
     stems = [plan.stem for plan in plans]
     if len(set(stems)) < len(stems):
         raise UserError(f"Two of the configs have the same name: {', '.join(stems)}.")
@@ -129,14 +128,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 class Plan:
     """How one config is trained and tested, whatever the seed."""
 
-    def __init__(self, name: str, args: argparse.Namespace) -> None:
-        from mmkd_ext.apis.config import load_config
+    def __init__(self, cfg: Config, args: argparse.Namespace) -> None:
+        from mmkd_ext.apis.config import fitting
         from mmkd_ext.apis.shorten import epoch_options
 
-        cfg = load_config(name)
         self.config, self.stem = str(cfg.filename), Path(cfg.filename).stem
         self.options = {} if args.epochs is None else epoch_options(cfg, args.epochs)
-        self.options |= {k: v for k, v in (args.cfg_options or {}).items() if has_parent(cfg, k)}
+        self.options |= fitting(cfg, args.cfg_options)
         cfg.merge_from_dict(self.options)
         self.args = args
         for split in ("val", args.split):
@@ -146,7 +144,9 @@ class Plan:
             "dataset"
         ):
             print(f"{self.stem}: its validation data ARE its test data; choose nothing by them.")
-        self.settings = settings_hash(cfg, args)
+        self.settings = settings_hash(
+            cfg, gpus=args.gpus, auto_scale_lr=args.auto_scale_lr, data_root=args.data_root
+        )
 
     def run(self, seed: int) -> tuple[Result, bool]:
         """Train and test, or take what an earlier call left; and whether it was that.
@@ -154,7 +154,7 @@ class Plan:
         Raises:
             UserError: The folder holds a run of other settings, or a process failed.
         """
-        from mmkd_ext.distill.atomic_file import atomic_write_text
+        from mmkd_ext.atomic_file import atomic_write_text
 
         folder = self.args.work_dir / f"{self.stem}_seed{seed}"
         path = folder / RESULT
@@ -233,31 +233,23 @@ class Plan:
             )
 
 
-def settings_hash(cfg: Config, args: argparse.Namespace) -> str:
+def settings_hash(
+    cfg: Config,
+    *,
+    gpus: int | None = None,
+    auto_scale_lr: bool = False,
+    data_root: str | None = None,
+) -> str:
     """What a run depends on beside its seed: the config, the data, the GPUs, the teacher's file."""
-    parts: list[Any] = [cfg.pretty_text, args.gpus, args.auto_scale_lr]
-    if args.data_root is not None:
-        parts.append(Path(args.data_root).expanduser().resolve())
+    parts: list[Any] = [cfg.pretty_text, gpus, auto_scale_lr]
+    if data_root is not None:
+        parts.append(Path(data_root).expanduser().resolve())
     model = cfg.get("model") or {}
     for teacher in (model.get("teacher"), *(model.get("teachers") or {}).values()):
         if isinstance(teacher, Mapping) and Path(str(teacher.get("checkpoint"))).is_file():
             stat = Path(teacher["checkpoint"]).stat()
             parts += [stat.st_size, stat.st_mtime_ns]
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
-def has_parent(cfg: Config, key: str) -> bool:
-    """Whether the config has what the dotted ``key`` would be put into."""
-    *parents, _ = key.split(".")
-    here: Any = cfg
-    for name in parents:
-        if isinstance(here, (list, tuple)) and name.isdigit() and int(name) < len(here):
-            here = here[int(name)]
-        elif isinstance(here, Mapping) or here is cfg:
-            here = here.get(name)
-        else:
-            return False
-    return here is not None
 
 
 def headline(metrics: Mapping[str, float]) -> str:
@@ -314,7 +306,7 @@ def table(
 def write(rows: Sequence[tuple[str, ...]], results: Sequence[Result], work_dir: Path) -> None:
     """Write the table as Markdown, and all results as JSON."""
     from mmkd_ext.apis.measure import hardware
-    from mmkd_ext.distill.atomic_file import atomic_write_text
+    from mmkd_ext.atomic_file import atomic_write_text
 
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +46,38 @@ def load_config(name: str | os.PathLike, options: Mapping[str, Any] | None = Non
     if options:
         cfg.merge_from_dict(dict(options))
     return cfg
+
+
+def has_parent(cfg: Config, key: str) -> bool:
+    """Whether the config has what the dotted ``key`` would be put into."""
+    *parents, _ = key.split(".")
+    here: Any = cfg
+    for name in parents:
+        if isinstance(here, (list, tuple)) and name.isdigit() and int(name) < len(here):
+            here = here[int(name)]
+        elif isinstance(here, Mapping) or here is cfg:
+            here = here.get(name)
+        else:
+            return False
+    return here is not None
+
+
+def fitting(cfg: Config, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Those of ``--cfg-options`` that the config has a place for."""
+    return {key: value for key, value in (options or {}).items() if has_parent(cfg, key)}
+
+
+def check_placed(options: Mapping[str, Any] | None, configs: Sequence[Config]) -> None:
+    """Refuse one of ``--cfg-options`` that goes to several configs, yet none has a place for it.
+
+    Raises:
+        UserError: There is such a one.
+    """
+    for key in options or {}:
+        if not any(has_parent(cfg, key) for cfg in configs):
+            raise UserError(
+                f"--cfg-options {key}: none of the configs has {key.rpartition('.')[0]}."
+            )
 
 
 def dump_under_another_name(cfg: Config) -> None:

@@ -15,8 +15,8 @@ def mean_and_spread(values: Sequence[float], signed: bool = False, digits: int =
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def hardware() -> str:
-    """Processor or GPU, cores, threads used and the version of torch."""
+def hardware(gpu: bool = True) -> str:
+    """Processor and, unless it was not used, GPU; cores, threads used and the version of torch."""
     import torch
 
     name = platform.processor() or platform.machine()
@@ -26,7 +26,7 @@ def hardware() -> str:
             line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
         ]
         name = models[0].partition(":")[2].strip() if models else name
-    if torch.cuda.is_available():
+    if gpu and torch.cuda.is_available():
         name = f"{torch.cuda.get_device_name()} ({name})"
     threads = torch.get_num_threads()
     return f"{name}, {os.cpu_count()} cores, {threads} used, torch {torch.__version__}"

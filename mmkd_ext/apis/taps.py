@@ -107,11 +107,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 
 def teacher_of(cfg: Any, name: str) -> Any:
-    """The config of a distillation's teacher.
+    """The config of a distillation's teacher, as ``build_model`` takes it.
 
     Raises:
-        UserError: There is none, or none of that name.
+        UserError: There is none, or none of that name, or it has no config.
     """
+    from mmkd_ext.distill.teacher_args import teacher_args
+
     model = cfg.get("model") or {}
     teachers = dict(model.get("teachers") or {})
     if model.get("teacher") is not None:
@@ -120,12 +122,15 @@ def teacher_of(cfg: Any, name: str) -> Any:
     if name not in teachers:
         known = ", ".join(teachers) or "none"
         raise UserError(f"--teacher {name}: the teachers of {cfg.filename} are: {known}.")
-    teacher = teachers[name]
-    if isinstance(teacher, str):
-        return teacher
-    if "config" not in teacher and "type" not in teacher:
-        raise UserError(f"--teacher {name}: {teacher} has no config.")
-    return teacher.get("config", teacher)
+    kind, args = teacher_args(teachers[name], name)
+    if kind == "EMATeacher":
+        return cfg  # its network is the student's
+    if "config" not in args:
+        raise UserError(f"--teacher {name}: {teachers[name]} has no config.")
+    network = args["config"]
+    if isinstance(network, str) or "model" in network:
+        return network
+    return {"model": network, "default_scope": cfg.get("default_scope")}
 
 
 def list_taps(model: nn.Module, shape: Sequence[int]) -> tuple[list[TapRow], str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmkd_ext.apis.errors import main_guard
+from mmkd_ext.apis.measure import hardware
 from mmkd_ext.apis.options import CONFIG_HELP
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def measure_sizes(model: SWEMNetwork, args: argparse.Namespace) -> None:
             options = dict(objects=objects, amp=args.amp, mem_every=args.mem_every)
             follow(model, min(args.frames, 3), args.size, **options)  # warms up
             runs = [follow(model, args.frames, args.size, **options) for _ in range(args.repeats)]
-        fps = statistics.median(run.fps() for run in runs)
+        fps = statistics.median(run.fps for run in runs)
         kept, peak = runs[-1].session_mib[-1], max(runs[-1].peak_mib)
         numbers = (f"{fps:.2f}", f"{kept:.2f}", f"{peak:.0f}")
         table.add_row(*map(str, (objects, bases, iters)), *numbers)
@@ -116,7 +117,7 @@ def measure_sizes(model: SWEMNetwork, args: argparse.Namespace) -> None:
 
 def measure_length(model: SWEMNetwork, args: argparse.Namespace) -> None:
     """The cost of each frame of a long video, with the model's memory and with FrameMemory."""
-    from mmkd_ext.distill.atomic_file import atomic_write_bytes, atomic_write_text
+    from mmkd_ext.atomic_file import atomic_write_bytes, atomic_write_text
     from mmkd_ext.vos.benchmark import follow, other_memory
 
     growing = dict(type="FrameMemory", topl=model.new_memory().similarity_channels // 2)
@@ -143,16 +144,11 @@ def measure_length(model: SWEMNetwork, args: argparse.Namespace) -> None:
 
 def _setting(model: SWEMNetwork, args: argparse.Namespace) -> str:
     """What was measured, in a line."""
-    import torch
-
     device = next(model.parameters()).device
-    where = f"{torch.get_num_threads()} threads of the CPU"
-    if device.type == "cuda":
-        where = torch.cuda.get_device_name(device)
     height, width = args.size
     return (
         f"{height} x {width} pixels, memorised every {args.mem_every}, "
-        f"{'bfloat16' if args.amp else 'float32'} on {where}"
+        f"{'bfloat16' if args.amp else 'float32'} on {device}; {hardware(device.type == 'cuda')}"
     )
 
 

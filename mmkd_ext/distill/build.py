@@ -14,7 +14,7 @@ from mmkd_ext.registry import MODELS
 
 from .probe import dry_run
 from .schedule import LossSchedule, build_schedule
-from .tap_spec import TapError, TapPair, is_patterned, leaves, resolve_taps
+from .tap_spec import TapError, TapPair, is_patterned, leaves, module_names, resolve_taps
 from .teacher import EMATeacher, Teacher
 
 
@@ -77,21 +77,21 @@ def plan_losses(
         )
     if not losses:
         raise ValueError("the Distiller has no `losses`; without any, train the student itself")
-    student_names = _module_names(student)
+    student_names = module_names(student)
     terms: list[LossTerm] = []
     for name, config in losses.items():
         args = dict(config)
         cls = loss_class(args.pop("type", None), f"losses[{name!r}]")
         tap, schedules = args.pop("tap", None), _schedules(name, args.pop("schedule", None))
         teacher = _teacher_of(name, args.pop("teacher", None), cls, teachers)
-        names = _module_names(teachers[teacher].model) if teacher else None
+        names = module_names(teachers[teacher].model) if teacher else None
         if getattr(cls, "tap_structure", None) == "tensor" and _is_collection(tap, cls.tap_keys):
             raise TapError(
                 f"losses[{name!r}]: {cls.__name__} compares one output at a time, but its tap is "
                 f"a list or dict of names: {tap!r}. For one loss each write a brace, such as "
                 "'backbone.layer{3,4}'"
             )
-        pairs = resolve_taps(tap, student_names, names, name)
+        pairs = resolve_taps(tap, student_names, names, f"losses[{name!r}]")
         numbered = is_patterned(tap)
         for index, pair in enumerate(pairs):
             own = f"{name}_{index}" if numbered else name
@@ -174,7 +174,7 @@ def _teacher_module(term: LossTerm, dotted: str, teachers: Mapping[str, Teacher]
     try:
         return teacher.model.get_submodule(dotted)
     except AttributeError:
-        names = _module_names(teacher.model)
+        names = module_names(teacher.model)
         close = difflib.get_close_matches(dotted, names, n=3)
         raise KeyError(
             f"{term.where}: the teacher has no module {dotted!r}; close: {', '.join(close)}"
@@ -212,7 +212,3 @@ def _infer_args(
         for arg, found in inferred.items():
             if term.args.get(arg) is None:
                 term.args[arg] = found
-
-
-def _module_names(model: nn.Module) -> list[str]:
-    return [name for name, _ in model.named_modules() if name]

@@ -25,7 +25,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mm_checkpoint
 
 from mmkd_ext import compat
-from mmkd_ext.distill.atomic_file import atomic_save, atomic_write_text
+from mmkd_ext.atomic_file import atomic_save, atomic_write_text
 
 __all__ = [
     "TRUST_VARIABLE",

@@ -10,7 +10,6 @@ Validation, test and inference are the student alone.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -32,6 +31,7 @@ from .student_state import StudentState
 from .tap_spec import TapError, leaves
 from .taps import Recorder, check_gradient, describe, gather, tensors_in
 from .teacher import EMATeacher, Teacher
+from .teacher_args import teacher_args
 
 install_optimizer_view()
 
@@ -96,6 +96,10 @@ class Distiller(StudentState, BaseModel):
                 for name, config in configs.items()
             }
             self.inherit = inheritance(inherit, list(self.teachers))
+            if self.inherit and isinstance(self.teachers[self.inherit[0]], EMATeacher):
+                raise ValueError(
+                    "inherit: an EMA teacher begins as the student; there is nothing to inherit"
+                )
             self.terms = plan_losses(losses, student, self.teachers)
             self.distill = build_losses(self.terms, student, self.teachers, input_shape)
         for name, member in self.teachers.items():
@@ -353,20 +357,8 @@ def _build_student(
 
 
 def _build_teacher(config: Any, student: nn.Module, mode: str, name: str) -> Teacher:
-    """A teacher from its config: our keys, a model's own dict, or a built network."""
-    if isinstance(config, nn.Module):
-        return Teacher(config, mode=mode, name=name)
-    if not isinstance(config, (str, Mapping)):
-        raise TypeError(
-            f"teacher {name!r} must be dict(config=..., checkpoint=...), not {config!r}"
-        )
-    args = dict(config=config) if isinstance(config, str) else dict(config)
-    kind = str(args.get("type", "")).removeprefix("mmkd_ext.")
-    if kind in ("EMATeacher", "Teacher"):
-        args.pop("type")
-    elif "type" in args:  # the model's own dict, with our keys beside it
-        ours = set(inspect.signature(Teacher).parameters) - {"config"}
-        args = {key: args.pop(key) for key in ours & set(args)} | {"config": args}
+    """A teacher from its config, see :func:`teacher_args`."""
+    kind, args = teacher_args(config, name)
     args = {"mode": mode, "name": name, **args}
     try:
         return EMATeacher(student, **args) if kind == "EMATeacher" else Teacher(**args)

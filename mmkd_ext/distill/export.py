@@ -11,17 +11,18 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from mmkd_ext.atomic_file import atomic_save, atomic_write_bytes
 from mmkd_ext.compat import own_configs, resolve_config
+from mmkd_ext.text import listed
 from mmkd_ext.version import __version__
 
-from .atomic_file import atomic_save, atomic_write_bytes
 from .checkpoint import CheckpointError, non_finite_keys, read_checkpoint, weights_of
 from .probe import untouched_random_state
 from .student_config import student_config
-from .teacher import build_model, listed
+from .teacher import build_model
+from .unwrap import unwrapped
 
 _NOT_THE_STUDENT = ("distill.", "ema_teacher.")
 # Of a checkpoint's meta, what describes the weights; the rest describes the run.
@@ -46,12 +47,7 @@ def student_weights(source: nn.Module | Mapping[str, Any]) -> OrderedDict[str, T
     Args:
         source: A Distiller (wrapped or not), a whole checkpoint, or a state dict.
     """
-    if isinstance(source, nn.Module):
-        while is_model_wrapper(source):
-            source = source.module
-        state = source.state_dict()
-    else:
-        state = weights_of(source)
+    state = unwrapped(source).state_dict() if isinstance(source, nn.Module) else weights_of(source)
     weights = OrderedDict(
         (key, value.detach().cpu() if isinstance(value, Tensor) else value)
         for key, value in state.items()

@@ -14,8 +14,9 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmkd_ext.text import listed
+
 from .tap_spec import TapError
-from .teacher import listed
 
 
 def inherit_weights(

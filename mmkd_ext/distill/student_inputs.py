@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from .tap_spec import Tap, TapError, TapPair, leaves, resolve_taps
+from .tap_spec import Tap, TapError, TapPair, leaves, module_names, resolve_taps
 from .taps import Recorder, check_parameter, map_tensors
 
 
@@ -34,7 +34,9 @@ class StudentInputs:
 
     def __init__(self, spec: Any, student: nn.Module, teacher: nn.Module, name: str) -> None:
         items = spec if isinstance(spec, (list, tuple)) else [spec]
-        pairs = [pair for item in items for pair in _resolve(item, student, teacher, name)]
+        names = module_names(student), module_names(teacher)
+        where = f"student_inputs of the {name}"
+        pairs = [pair for item in items for pair in _resolve(item, *names, where)]
         self._pairs = {pair.teacher: pair.student for pair in pairs}
         self._values: dict[Tap, list[Any]] | None = None
         self._calls: dict[Tap, int] = {}
@@ -88,15 +90,12 @@ class _Substitute:
         return (bound.args, bound.kwargs) if self.inputs.substitute(self.tap, bound) else None
 
 
-def _resolve(item: Any, student: nn.Module, teacher: nn.Module, name: str) -> Sequence[TapPair]:
-    where = f"student_inputs of the {name}"
-    names = [[n for n, _ in model.named_modules() if n] for model in (student, teacher)]
+def _resolve(
+    item: Any, student_names: Sequence[str], teacher_names: Sequence[str], where: str
+) -> Sequence[TapPair]:
     if not isinstance(item, (str, Mapping)):
         raise TapError(f"{where}: {item!r} is no tap such as 'roi_extractor(rois)'")
-    try:
-        pairs = resolve_taps(item, *names, where)
-    except TapError as error:
-        raise TapError(str(error).replace(f"losses[{where!r}]", where)) from None
+    pairs = resolve_taps(item, student_names, teacher_names, where)
     for pair in pairs:
         for tap in (*leaves(pair.student), *leaves(pair.teacher)):
             if tap.arg is None or tap.index is not None:

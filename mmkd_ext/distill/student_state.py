@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmkd_ext.text import listed
+
 from .checkpoint import CheckpointError
-from .teacher import EMATeacher, Teacher, listed
+from .teacher import EMATeacher, Teacher
 
 _OWN_CHILDREN = {"distill", "student", "teachers", "teacher"}
 _EMA_PREFIX = "ema_teacher."

@@ -16,7 +16,10 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _TAP = re.compile(r"^(?P<name>[^\[\]()]+)(?:\((?P<arg>\w+)\))?(?:\[(?P<index>-?\d+)\])?$")
 _BRACE = re.compile(r"\{([^{}]*)\}")
@@ -126,6 +129,11 @@ def _brace_items(body: str, text: str) -> list[str]:
     return items
 
 
+def module_names(model: nn.Module) -> list[str]:
+    """Dotted names of all modules below a network."""
+    return [name for name, _ in model.named_modules() if name]
+
+
 def match_names(text: str, names: Sequence[str], side: str) -> list[Tap]:
     """The taps that ``text`` stands for among a model's module ``names``.
 
@@ -169,7 +177,7 @@ def resolve_taps(
     tap: Any,
     student_names: Sequence[str],
     teacher_names: Sequence[str] | None,
-    loss: str,
+    where: str,
 ) -> list[TapPair]:
     """Resolve a config's ``tap`` against the two networks.
 
@@ -177,24 +185,24 @@ def resolve_taps(
         tap: The config value, see the module docstring.
         student_names: Dotted module names of the student.
         teacher_names: Those of the teacher; ``None`` for a loss that needs no teacher.
-        loss: Name of the loss, for messages.
+        where: Whose tap it is, for messages, such as ``"losses['kd']"``.
 
     Returns:
         One pair per loss module to build: several if a pattern matched several modules.
     """
     if tap is None:
-        raise TapError(f"losses[{loss!r}] has no `tap`: name the module output it compares")
+        raise TapError(f"{where} has no `tap`: name the module output it compares")
     try:
         student = _expand(_side(tap, "student"), student_names, "student")
         if teacher_names is None:
             return [TapPair(structure, None) for structure in student]
         teacher = _expand(_side(tap, "teacher"), teacher_names, "teacher")
     except TapError as error:
-        raise TapError(f"losses[{loss!r}]: {error}") from None
+        raise TapError(f"{where}: {error}") from None
     if len(student) != len(teacher):
         if len(teacher) > 1 and len(student) > 1:
             raise TapError(
-                f"losses[{loss!r}]: the pattern matches {len(student)} modules of the student "
+                f"{where}: the pattern matches {len(student)} modules of the student "
                 f"({', '.join(map(_text, student))}) but {len(teacher)} of the teacher "
                 f"({', '.join(map(_text, teacher))}); name them apart with "
                 "tap=dict(student=..., teacher=...) so that they pair up"

@@ -26,10 +26,9 @@ class StopForward(BaseException):
 class _Hook:
     """A forward hook of one module. A class, so that deep copies copy its recorder too."""
 
-    def __init__(self, recorder: Recorder, source: str) -> None:
+    def __init__(self, recorder: Recorder, tap: Tap) -> None:
         self.recorder = recorder
-        self.source = source
-        self.arg = Tap.parse(source).arg
+        self.source, self.arg = tap.source, tap.arg
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if not self.recorder.armed:
@@ -74,18 +73,18 @@ class Recorder:
         self.outputs: dict[str, list[Any]] = {}
         self._versions: dict[str, list[dict[int, int]]] = {}  # per output: id of tensor -> version
         self._need: Mapping[str, int] | None = None
-        self._tapped: dict[str, nn.Module] = {}
+        self._tapped: dict[str, tuple[Tap, nn.Module]] = {}
         for source in dict.fromkeys(sources):
-            handle = self._tap(source)
+            handle = self._tap(Tap.parse(source))
             if handles is not None:
                 handles.append(handle)
 
-    def _tap(self, source: str) -> RemovableHandle:
-        tap = Tap.parse(source)
-        module = self._tapped[source] = self.model.get_submodule(tap.name)
+    def _tap(self, tap: Tap) -> RemovableHandle:
+        module = self.model.get_submodule(tap.name)
+        self._tapped[tap.source] = tap, module
         if tap.arg is not None:
             check_parameter(module, tap, self.side)
-        return module.register_forward_hook(_Hook(self, source), with_kwargs=True)
+        return module.register_forward_hook(_Hook(self, tap), with_kwargs=True)
 
     def stop_after(self, modules: Iterable[nn.Module]) -> None:
         """Check for the stop at the end of these modules too (their insides are compiled)."""
@@ -121,9 +120,9 @@ class Recorder:
         """
         self.clear()
         if not torch.compiler.is_compiling():
-            for source, module in self._tapped.items():
-                if self.model.get_submodule(Tap.parse(source).name) is not module:
-                    self._tap(source)  # replaced since: SyncBN conversion puts new modules in
+            for tap, module in self._tapped.values():
+                if self.model.get_submodule(tap.name) is not module:
+                    self._tap(tap)  # replaced since: SyncBN conversion puts new modules in
         self._need = need
         self.armed = True
         try:
@@ -147,7 +146,8 @@ class Recorder:
         """
         outputs = self.outputs.get(tap.source, [])
         if not outputs:
-            children = [name for name, _ in self._tapped[tap.source].named_children()]
+            _, module = self._tapped[tap.source]
+            children = [name for name, _ in module.named_children()]
             inside = f" inside it ({', '.join(children[:8])})" if children else " near it"
             raise TapError(
                 f"tap {str(tap)!r} of the {self.side} never fired: the forward went past the "

@@ -15,6 +15,7 @@ from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
 from mmkd_ext.registry import MODELS
+from mmkd_ext.text import listed
 
 from .checkpoint import CheckpointError, non_finite_keys, read_checkpoint, weights_of
 from .inputs import InputStats, renormalize
@@ -23,7 +24,6 @@ from .tap_spec import TapError
 from .taps import Recorder
 
 _DTYPES = {"float32", "float64", "float16", "bfloat16"}
-_LISTED = 5  # how many keys a message names before it counts the rest
 
 
 class Teacher:
@@ -164,7 +164,7 @@ class Teacher:
         inputs: Any,
         data_samples: Any,
         need: Mapping[str, int],
-        student: Recorder | None = None,
+        student: Recorder,
     ) -> Recorder:
         """Run the frozen network until every tap has fired as often as ``need`` says.
 
@@ -173,8 +173,7 @@ class Teacher:
             data_samples: The batch's samples (two-stage detectors read their meta information).
             need: Firings wanted by source; a module that fires fewer times is known from then
                 on, so that later forwards stop early again.
-            student: What the student's modules were called with, for ``student_inputs``; None
-                leaves the network its own.
+            student: What the student's modules were called with, for ``student_inputs``.
 
         Returns:
             The recorder, holding the outputs until its ``clear()``.
@@ -185,7 +184,7 @@ class Teacher:
         need = {name: min(count, self.seen.get(name, count)) for name, count in need.items()}
         finished = False
         given = nullcontext()
-        if self.student_inputs is not None and student is not None:
+        if self.student_inputs is not None:
             given = self.student_inputs.given(student)
         with torch.no_grad(), self._precision(inputs), given, self.recorder.arm(need):
             try:
@@ -371,12 +370,6 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str, ori
             print_log(
                 f"{name}: {len(keys)} keys {what}: {listed(keys)}", logger="current", level=level
             )
-
-
-def listed(items: Sequence[str], most: int = _LISTED) -> str:
-    """The first few items, and how many more there are."""
-    rest = len(items) - most
-    return ", ".join(items[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _choose(what: str, value: str, allowed: set[str], name: str) -> None:

@@ -15,7 +15,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, IterableDataset
 
-from mmkd_ext.distill.atomic_file import (
+from mmkd_ext.atomic_file import (
     atomic_write_bytes,
     atomic_write_text,
     move_into_place,

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmkd_ext.distill import Distiller, Teacher
 from mmkd_ext.distill.build import LossTerm
 from mmkd_ext.distill.probe import untouched_random_state
+from mmkd_ext.distill.unwrap import unwrapped
 
 
 def distiller_of(runner: Any, hook: object) -> Distiller:
@@ -23,9 +23,7 @@ def distiller_of(runner: Any, hook: object) -> Distiller:
     Raises:
         TypeError: The runner trains something else.
     """
-    model = runner.model
-    while is_model_wrapper(model):
-        model = model.module
+    model = unwrapped(runner.model)
     if not isinstance(model, Distiller):
         raise TypeError(
             f"{type(hook).__name__} works on a Distiller, but the model is a "

@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import EMAHook, Hook
 from torch import nn
 
-from mmkd_ext.distill.atomic_file import atomic_save
+from mmkd_ext.atomic_file import atomic_save
 from mmkd_ext.distill.export import slim_checkpoint, student_weights
 from mmkd_ext.distill.student_config import student_config
 from mmkd_ext.registry import HOOKS

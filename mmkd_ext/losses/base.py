@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+
+from mmkd_ext.precision import HALF, full_precision
 
 from .checks import check_logits, check_target, check_weight
 from .labels import labels_from_samples
@@ -110,9 +111,9 @@ class DistillLoss(nn.Module):
                 f"{len(teachers)} times; they must fire equally often, or the teacher's once"
             )
         tensor = next(_leaves(students[0]))
-        dtype = torch.float32 if tensor.dtype in _HALF else tensor.dtype
+        dtype = torch.float32 if tensor.dtype in HALF else tensor.dtype
         total: Terms | None = None
-        with _no_autocast(tensor.device.type):
+        with full_precision(tensor):
             for one, other in zip(students, teachers, strict=True):
                 terms = self._weighted(
                     self.compute(_cast(one, dtype), _cast(other, dtype, True), data_samples)
@@ -235,7 +236,6 @@ class _Borrowed(dict):
         return _Borrowed(self)
 
 
-_HALF = (torch.float16, torch.bfloat16)
 _WANTED = {
     "tensor": "one tensor",
     "sequence": "a list of tensors",
@@ -296,9 +296,3 @@ def _add(total: Terms, terms: Terms) -> Terms:
     if isinstance(total, Tensor):
         return total + terms
     return {name: value + terms[name] for name, value in total.items()}
-
-
-def _no_autocast(device_type: str) -> contextlib.AbstractContextManager[Any]:
-    if device_type == "meta":  # shapes without values, as a cost count uses; has no autocast
-        return contextlib.nullcontext()
-    return torch.autocast(device_type, enabled=False)

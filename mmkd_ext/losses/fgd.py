@@ -9,7 +9,6 @@ height and width in cells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,11 +17,11 @@ from torch import Tensor, nn
 
 from mmkd_ext.registry import MODELS
 
-from .base import DistillLoss, run_module
+from .aligned_maps import AlignedMapLoss
+from .base import run_module
 from .boxes import box_masks, boxes_from_samples
-from .checks import check_channels, check_choice, check_maps, check_temperature
-from .maps import RESIZE, Resize, match_size, sse_per_sample
-from .mgd import infer_map_channels
+from .checks import check_maps, check_temperature
+from .maps import Resize, sse_per_sample
 
 
 def fgd_attention(feature: Tensor, temperature: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -127,7 +126,7 @@ class ContextBlock(nn.Module):
 
 
 @MODELS.register_module()
-class FGDLoss(DistillLoss):
+class FGDLoss(AlignedMapLoss):
     r"""Focal and global distillation of one level of a detector's feature pyramid.
 
     Returns four terms: ``foreground``, ``background`` and ``attention``, see
@@ -158,8 +157,6 @@ class FGDLoss(DistillLoss):
             difference an error.
     """
 
-    inferred_args = ("student_channels", "teacher_channels")
-
     def __init__(
         self,
         student_channels: int | None = None,
@@ -171,35 +168,16 @@ class FGDLoss(DistillLoss):
         temperature: float = 0.5,
         resize: Resize = None,
     ) -> None:
-        super().__init__(
-            {"foreground": alpha, "background": beta, "attention": gamma, "context": lambda_}
-        )
-        self.require(student_channels=student_channels, teacher_channels=teacher_channels)
+        weights = {"foreground": alpha, "background": beta, "attention": gamma, "context": lambda_}
+        super().__init__(student_channels, teacher_channels, weights, resize)
         check_temperature(self.name, temperature)
-        check_choice(self.name, "resize", resize, RESIZE)
-        self.student_channels, self.teacher_channels = student_channels, teacher_channels
-        self.temperature, self.resize = temperature, resize
-        self.align = (
-            nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
-            if student_channels != teacher_channels
-            else None
-        )
+        self.temperature = temperature
         self.student_context = ContextBlock(teacher_channels)
         self.teacher_context = ContextBlock(teacher_channels)
 
-    @classmethod
-    def infer_args(cls, student: Any, teacher: Any, cfg: Mapping[str, Any]) -> dict[str, Any]:
-        """Channels of both maps."""
-        return infer_map_channels(cls, student, teacher)
-
     def compute(self, student: Tensor, teacher: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """All terms of one firing."""
-        check_maps(self.name, student, teacher, same_size=self.resize is None)
-        check_channels(self.name, "student", student, self.student_channels)
-        check_channels(self.name, "teacher", teacher, self.teacher_channels)
-        if self.align is not None:
-            student = run_module(self.align, student)
-        student, teacher = match_size(student, teacher, self.resize)
+        student, teacher = self.matched(student, teacher)
         foreground, background, attention = fgd_focal_loss(
             student, teacher, *self._masks(data_samples, student), self.temperature
         )

@@ -72,21 +72,23 @@ class LogitLoss(DistillLoss):
             check_maps(self.name, student, teacher, same_size=self.resize is None)
             check_same_channels(self.name, student, teacher)
             student, teacher = match_size(student, teacher, self.resize)
-        target, valid = self._pixel_labels(data_samples, student)
-        student, teacher = _pixels(student, valid), _pixels(teacher, valid)
+        target, where = self._pixel_labels(data_samples, student)
+        student, teacher = _pixels(student, where), _pixels(teacher, where)
         if not len(student):
             return student.sum()  # not one valid pixel: nothing to learn, but a graph to follow
         check_logits(self.name, student, teacher)
         return self.compare(student, teacher, target)
 
-    def _pixel_labels(self, data_samples: Any, logits: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Labels (M,) of the valid pixels, and which those are, (N, H, W) bool."""
+    def _pixel_labels(
+        self, data_samples: Any, logits: Tensor
+    ) -> tuple[Tensor | None, tuple[Tensor, ...] | None]:
+        """Labels (M,) of the valid pixels, and where those are, (M,) n, y and x each; None: all."""
         try:
             labels = pixel_labels(data_samples, logits.shape[2:])
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
         if labels is None and not self.uses_labels:
-            return None, torch.ones_like(logits[:, 0], dtype=torch.bool)
+            return None, None
         if labels is None:
             raise ValueError(
                 f"{self.name}: logits {tuple(logits.shape)} need label maps, but a data sample has "
@@ -97,8 +99,9 @@ class LogitLoss(DistillLoss):
                 f"{self.name}: {len(labels)} label maps for logits {tuple(logits.shape)}"
             )
         labels = labels.to(logits.device, non_blocking=True)
-        valid = labels != self.ignore_index
-        labels = labels[valid]
+        # Once: on a GPU each count of the valid pixels waits for the device.
+        where = (labels != self.ignore_index).nonzero(as_tuple=True)
+        labels = labels[where]
         classes = logits.shape[1]
         if labels.device.type == "cpu" and labels.numel() and int(labels.max()) >= classes:
             raise ValueError(
@@ -106,7 +109,7 @@ class LogitLoss(DistillLoss):
                 f"(0 to {classes - 1}) and {self.ignore_index} to ignore; correct num_classes, "
                 "reduce_zero_label or ignore_index"
             )
-        return labels if self.uses_labels else None, valid
+        return labels if self.uses_labels else None, where
 
 
 def pixel_labels(data_samples: Any, size: Sequence[int]) -> Tensor | None:
@@ -139,6 +142,9 @@ def pixel_labels(data_samples: Any, size: Sequence[int]) -> Tensor | None:
     return F.interpolate(maps[:, None].float(), size=tuple(size), mode="nearest")[:, 0].long()
 
 
-def _pixels(logits: Tensor | None, valid: Tensor) -> Tensor | None:
+def _pixels(logits: Tensor | None, where: tuple[Tensor, ...] | None) -> Tensor | None:
     """(N, C, H, W) to (M, C), the valid pixels' rows."""
-    return None if logits is None else logits.permute(0, 2, 3, 1)[valid]
+    if logits is None:
+        return None
+    rows = logits.permute(0, 2, 3, 1)
+    return rows.flatten(0, 2) if where is None else rows[where]

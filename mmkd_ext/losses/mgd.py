@@ -5,17 +5,17 @@ Source: Yang et al., "Masked Generative Distillation", ECCV 2022, arXiv:2205.015
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmkd_ext.registry import MODELS
 
-from .base import DistillLoss, run_module
-from .checks import check_channels, check_choice, check_maps, check_ndim, check_ratio
-from .maps import RESIZE, Resize, match_size, sse_per_sample
+from .aligned_maps import AlignedMapLoss
+from .base import run_module
+from .checks import check_choice, check_ratio
+from .maps import Resize, sse_per_sample
 
 MaskKind = Literal["pixel", "channel"]
 
@@ -56,7 +56,7 @@ def mgd_generator(channels: int, width: int | None = None) -> nn.Sequential:
 
 
 @MODELS.register_module()
-class MGDLoss(DistillLoss):
+class MGDLoss(AlignedMapLoss):
     r"""Generate the teacher's feature map from the student's masked one.
 
     .. math:: L = w \frac1N \sum (G(M \odot A(S)) - T)^2
@@ -81,8 +81,6 @@ class MGDLoss(DistillLoss):
             difference an error.
     """
 
-    inferred_args = ("student_channels", "teacher_channels")
-
     def __init__(
         self,
         student_channels: int | None = None,
@@ -93,45 +91,16 @@ class MGDLoss(DistillLoss):
         generator_channels: int | None = None,
         resize: Resize = None,
     ) -> None:
-        super().__init__(loss_weight)
-        self.require(student_channels=student_channels, teacher_channels=teacher_channels)
+        super().__init__(student_channels, teacher_channels, loss_weight, resize)
         if generator_channels is not None:
             self.require(generator_channels=generator_channels)
         check_ratio(self.name, mask_ratio)
         check_choice(self.name, "mask", mask, ("pixel", "channel"))
-        check_choice(self.name, "resize", resize, RESIZE)
-        self.student_channels, self.teacher_channels = student_channels, teacher_channels
-        self.mask_ratio, self.mask, self.resize = mask_ratio, mask, resize
-        self.align = (
-            nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
-            if student_channels != teacher_channels
-            else None
-        )
+        self.mask_ratio, self.mask = mask_ratio, mask
         self.generation = mgd_generator(teacher_channels, generator_channels)
-
-    @classmethod
-    def infer_args(cls, student: Any, teacher: Any, cfg: Mapping[str, Any]) -> dict[str, Any]:
-        """Channels of both maps."""
-        return infer_map_channels(cls, student, teacher)
 
     def compute(self, student: Tensor, teacher: Tensor, data_samples: object) -> Tensor:
         """The loss of one firing."""
-        check_maps(self.name, student, teacher, same_size=self.resize is None)
-        check_channels(self.name, "student", student, self.student_channels)
-        check_channels(self.name, "teacher", teacher, self.teacher_channels)
-        if self.align is not None:
-            student = run_module(self.align, student)
-        student, teacher = match_size(student, teacher, self.resize)
+        student, teacher = self.matched(student, teacher)
         masked = student * mgd_mask(student, self.mask_ratio, self.mask)
         return sse_per_sample(run_module(self.generation, masked), teacher)
-
-
-def infer_map_channels(cls: type[DistillLoss], student: Any, teacher: Any) -> dict[str, int]:
-    """``student_channels`` and ``teacher_channels`` of two taps that give maps (N, C, H, W)."""
-    sides = {"student": student, "teacher": teacher}
-    found = {}
-    for side, tapped in sides.items():
-        feature = cls.firings(tapped, side)[0]
-        check_ndim(cls.__name__, side, feature, "N, C, H, W")
-        found[f"{side}_channels"] = feature.shape[1]
-    return found

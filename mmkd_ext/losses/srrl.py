@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from mmkd_ext.registry import MODELS
 
+from .aligned_maps import infer_map_channels
 from .base import DistillLoss, run_module
 from .checks import check_channels, check_maps
-from .mgd import infer_map_channels
 
 
 def srrl_loss(

@@ -75,11 +75,10 @@ class AugmentedSession:
         total: Tensor | float = 0.0
         for session, mirrored in self._views:
             if mirrored:
-                session.step(image.flip(-1), None if mask is None else mask.flip(-1), last)
-                total = total + session.probabilities.flip(-1)
+                turned = None if mask is None else mask.flip(-1)
+                total = total + session.advance(image.flip(-1), turned, last)[0].flip(-1)
             else:
-                session.step(image, mask, last)
-                total = total + session.probabilities
+                total = total + session.advance(image, mask, last)[0]
         self._probabilities = total / len(self._views)
         return self._first.ids[self._probabilities.argmax(dim=0)]
 

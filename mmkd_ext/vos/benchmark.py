@@ -31,10 +31,10 @@ class FrameCosts:
     session_mib: list[float] = field(default_factory=list)
     peak_mib: list[float] = field(default_factory=list)
 
-    def fps(self, skip: int = 0) -> float:
-        """Frames per second of all frames but the first ``skip``."""
-        counted = self.seconds[skip:]
-        return len(counted) / sum(counted)
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return len(self.seconds) / sum(self.seconds)
 
     def around(self, frame: int, width: int = 15) -> float:
         """Median of the seconds of the ``width`` frames about one."""

@@ -57,12 +57,20 @@ class FrameSizes:
         background = F.pad(masks[:, :1], self._margin, value=1.0)
         return torch.cat([background, F.pad(masks[:, 1:], self._margin)], dim=1)
 
-    def class_masks(self, masks: Tensor, mode: str) -> Tensor:
-        """Masks (B, N + 1, *output) on the grid that class weights are taken from.
+    def class_masks(self, masks: Tensor) -> Tensor:
+        """Masks (B, N + 1, *output) on the grid that class weights are taken from, bilinearly.
 
         That is the output's, unless there is padding, which only the network's grid has.
         """
-        return masks if self.padded == self.network else self.masks(masks, mode)
+        return masks if self.padded == self.network else self.masks(masks, "bilinear")
+
+    def class_channels(self, channels: Tensor) -> Tensor:
+        """Numbers of channels (B, 1, *output), 0 for the background, on that grid, by nearest."""
+        if self.padded == self.network:
+            return channels
+        if self.network != self.output:
+            channels = _resize(channels, self.network, "nearest")
+        return F.pad(channels, self._margin)
 
     def logits(self, logits: Tensor) -> Tensor:
         """Logits (M, 1, padded / 4) at the output's size, without padding."""

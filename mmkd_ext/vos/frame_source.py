@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmkd_ext.vos.datasets.video import IMAGE_SUFFIXES, natural
+from mmkd_ext.vos.datasets.video import IMAGE_SUFFIXES, frame_files
 from mmkd_ext.vos.datasets.video_file import VIDEO_SUFFIXES
 from mmkd_ext.vos.transforms.reading import read_image
 
@@ -24,7 +24,6 @@ class FrameSource:
     Attributes:
         video: Its name; '' for an iterable.
         frames: Name and image (H, W, 3) uint8 RGB of each frame, to be gone through once.
-        shape: (H, W) of the first frame.
         names: Of the frames, where they are known before they are read: in folders.
         total: How many there are, as far as one can tell before.
         fps: Frames per second, where the file says.
@@ -32,7 +31,6 @@ class FrameSource:
 
     video: str
     frames: Iterator[tuple[str, np.ndarray]]
-    shape: tuple[int, int]
     names: list[str] | None = None
     total: int | None = None
     fps: float | None = None
@@ -82,13 +80,8 @@ def check_image(image: Any, where: str) -> np.ndarray:
 
 
 def _open_folder(path: Path) -> FrameSource:
-    files = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
-    files = [entry for entry in files if not entry.name.startswith(".")]
-    files.sort(key=lambda entry: natural(entry.name))
+    files = frame_files(path)
     names = [entry.stem for entry in files]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path}: several images are called {twice[0]}; a frame is one image")
     empty = f"{path}: a folder without frames; there is no image ({', '.join(IMAGE_SUFFIXES)})"
     images = ((entry.stem, read_image(str(entry))) for entry in files)
     return _begun(empty, path.resolve().name, images, names=names, total=len(names))
@@ -128,5 +121,5 @@ def _begun(
     first = next(images, None)
     if first is None:
         raise ValueError(empty)
-    shape = check_image(first[1], "frame 0").shape[:2]
-    return FrameSource(video, itertools.chain([first], images), shape, **known)
+    check_image(first[1], "frame 0")
+    return FrameSource(video, itertools.chain([first], images), **known)

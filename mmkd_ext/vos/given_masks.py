@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mmkd_ext.vos.datasets.video import mask_files
 from mmkd_ext.vos.frame_source import FrameSource
 from mmkd_ext.vos.masks import read_mask, read_palette
 
@@ -41,8 +42,10 @@ class GivenMasks:
                 f"{type(masks).__name__}"
             )
         self._masks: dict[int, Any] = {}
+        places = {name: index for index, name in enumerate(source.names or ())}
         for frame, mask in (masks or {}).items():
-            index = _index(frame, source)
+            index = places.get(frame) if isinstance(frame, str) else None
+            index = _index(frame, source) if index is None else index
             if index in self._masks:
                 raise ValueError(f"masks: two masks are given for frame {index}")
             is_file = isinstance(mask, (str, PathLike))
@@ -81,7 +84,7 @@ def as_ids(mask: Any, what: str) -> np.ndarray:
 
 
 def _of_folder(folder: Path) -> dict[str, Path]:
-    files = sorted(folder.glob("*.png")) if folder.is_dir() else []
+    files = mask_files(folder)
     if not files:
         raise ValueError(
             f"{folder}: there is no mask (<frame>.png)"
@@ -92,10 +95,9 @@ def _of_folder(folder: Path) -> dict[str, Path]:
 
 
 def _index(frame: Any, source: FrameSource) -> int:
+    """The index of a frame that is given by number, or by a name that no frame of a folder has."""
     if isinstance(frame, str):
         if source.names is not None:
-            if frame in source.names:
-                return source.names.index(frame)
             raise ValueError(
                 f"masks: no frame of {source.video!r} is called {frame!r}; they are called "
                 f"{source.names[0]!r} ... {source.names[-1]!r}"

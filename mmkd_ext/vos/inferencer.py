@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -12,13 +11,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.model import BaseDataPreprocessor, is_model_wrapper
+from mmengine.model import BaseDataPreprocessor
 from torch import nn
 
 from mmkd_ext.distill.checkpoint import read_checkpoint
 from mmkd_ext.distill.export import student_weights
 from mmkd_ext.distill.teacher import build_model, load_weights
-from mmkd_ext.vos.augmented_session import Session, open_session
+from mmkd_ext.distill.unwrap import student_of, unwrapped
+from mmkd_ext.vos.augmented_session import Session
 from mmkd_ext.vos.data_preprocessor import VOSDataPreprocessor
 from mmkd_ext.vos.frame_source import FrameSource, check_image, open_frames
 from mmkd_ext.vos.given_masks import GivenMasks, as_ids
@@ -91,15 +91,13 @@ class VOSInferencer:
         self.device = next(self.model.parameters()).device
         self._preprocessor.to(self.device)
         self.model.eval()
-        chosen = dict(mem_every=mem_every, scales=scales, flip=flip)
-        self._options = dict(getattr(self.model, "test_cfg", None) or {})
-        self._options.update({name: v for name, v in chosen.items() if v is not None})
+        chosen = dict(mem_every=mem_every, scales=scales, flip=flip, seed=seed)
+        self._options = {name: value for name, value in chosen.items() if value is not None}
         if size != "config":
             self._options["size"] = size
-        self.amp, self.seed = amp, seed
+        self.amp = amp
         self.report: SpeedReport | None = None  # of the last video
-        self.session: Session | None = None  # of the running video
-        self._new_session("")  # refuses wrong options
+        self.reset()
 
     def __call__(
         self,
@@ -154,8 +152,6 @@ class VOSInferencer:
         Raises:
             ValueError: Image or mask do not fit.
         """
-        if self.session is None:
-            self.reset()
         where = f"frame {self.session.frame}"
         if mask is not None:
             mask = as_ids(mask, f"the mask of {where}")
@@ -165,21 +161,16 @@ class VOSInferencer:
         """Follow these objects of the running video no longer.
 
         Raises:
-            ValueError: An id that is not followed, or no video is running.
+            ValueError: An id that is not followed.
         """
-        if self.session is None:
-            raise ValueError(f"VOSInferencer.remove({ids}): no video is running")
         self.session.remove(ids)
 
     def reset(self) -> None:
         """End the running video; the next :meth:`step` begins another."""
-        self.session = self._new_session("")
+        self.session: Session = self._new_session("")
 
     def _new_session(self, video: str) -> Session:
-        seed = self.seed
-        if seed is None:
-            seed = getattr(self.model, "seed", 0) + zlib.crc32(video.encode())
-        return open_session(self.model, **self._options, seed=seed)
+        return self.model.new_session(video, **self._options)
 
     def _step(self, session: Session, image: np.ndarray, mask: Any) -> np.ndarray:
         pixels = torch.tensor(np.ascontiguousarray(image), device=self.device).permute(2, 0, 1)
@@ -235,12 +226,9 @@ def _network(model: Any) -> tuple[nn.Module, VOSDataPreprocessor]:
         model = str(model)
     if not isinstance(model, nn.Module):
         model, _ = build_model(model)
-    while is_model_wrapper(model):
-        model = model.module
-    preprocessor = getattr(model, "data_preprocessor", None)
-    if isinstance(getattr(model, "student", None), nn.Module):
-        model = model.student
-    if not (hasattr(model, "new_memory") and hasattr(model, "segment")):
+    preprocessor = getattr(unwrapped(model), "data_preprocessor", None)
+    model = student_of(model)
+    if not hasattr(model, "new_session"):
         raise ValueError(
             f"VOSInferencer: {type(model).__name__} is no network of video object segmentation; "
             "give one such as SWEM"

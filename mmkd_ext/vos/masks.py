@@ -18,6 +18,8 @@ from mmengine.fileio import get
 from mmengine.logging import print_log
 from PIL import Image, UnidentifiedImageError
 
+from mmkd_ext.atomic_file import replacing
+
 VOID = 255
 CROWD = 16  # more ids than this in one mask are looked at closely: they may be grey levels
 SLACK = 2  # pixels by which the sides of mask and frame may differ: somebody rounded otherwise
@@ -101,7 +103,7 @@ def read_palette(path: str | Path) -> tuple[tuple[int, int, int], ...] | None:
 
 
 def write_mask(path: str | Path, ids: np.ndarray, palette: Palette | None = None) -> None:
-    """Write ids as an indexed PNG; missing folders are made.
+    """Write ids as an indexed PNG, all or nothing; missing folders are made.
 
     Args:
         path: Where to.
@@ -117,7 +119,8 @@ def write_mask(path: str | Path, ids: np.ndarray, palette: Palette | None = None
     colours = [level for colour in palette or davis_palette() for level in colour]
     image.putpalette(colours + [0] * (768 - len(colours)))  # turns it into mode P
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, format="PNG")
+    with replacing(Path(path), durable=False) as file:
+        image.save(file, format="PNG")
 
 
 def object_ids(mask: np.ndarray) -> list[int]:

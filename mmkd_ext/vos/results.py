@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmkd_ext.distill.atomic_file import atomic_write_bytes, move_into_place, temporary_path
+from mmkd_ext.atomic_file import move_into_place, replacing
 from mmkd_ext.vos.masks import Palette, write_mask
 from mmkd_ext.vos.visualization import complete, overlay
 
@@ -56,15 +55,14 @@ class ResultWriter:
             ValueError: The installed OpenCV cannot write videos.
         """
         path = self.out_dir / "masks" / f"{name}.png"
-        _write_mask_at_once(path, ids, self.palette)
+        write_mask(path, ids, self.palette)
         if not self.overlays:
             return
         drawn = overlay(image, ids, self.palette)
-        encoded = BytesIO()
-        Image.fromarray(drawn).save(encoded, format="PNG")
         folder = self.out_dir / "overlay"
         folder.mkdir(exist_ok=True)
-        atomic_write_bytes(encoded.getvalue(), folder / f"{name}.png")
+        with replacing(folder / f"{name}.png", durable=False) as file:
+            Image.fromarray(drawn).save(file, format="PNG", compress_level=1)
         if self._video is None:
             self._video = self._open(ids.shape)
         self._video.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
@@ -100,13 +98,3 @@ class ResultWriter:
                 f"{shape[1]}x{shape[0]}); go without overlays"
             )
         return video
-
-
-def _write_mask_at_once(path: Path, ids: np.ndarray, palette: Palette) -> None:
-    temporary = temporary_path(path)
-    try:
-        write_mask(temporary, ids, palette)
-        move_into_place(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

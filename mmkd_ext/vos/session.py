@@ -67,8 +67,11 @@ class VOSSession:
         return list(self._objects)
 
     @property
-    def ids(self) -> Tensor | None:
+    def ids(self) -> Tensor:
         """Of the channels of ``probabilities``, 0 for the background: (N + 1,) uint8."""
+        if self._ids is None:  # kept: the copy to an accelerator would wait for it every frame
+            device = next(self.model.parameters()).device
+            self._ids = torch.tensor([0, *self._objects], dtype=torch.uint8, device=device)
         return self._ids
 
     @property
@@ -100,6 +103,15 @@ class VOSSession:
         Raises:
             ValueError: Image or mask do not fit, or the last frame was taken already.
         """
+        self._probabilities, channels = self.advance(image, mask, last)
+        return self.ids[channels]
+
+    def advance(self, image: Tensor, mask: Any, last: bool) -> tuple[Tensor, Tensor]:
+        """As :meth:`step`, but the result is not kept.
+
+        Returns:
+            Probabilities (N + 1, H, W), background first, and the largest's channel (H, W).
+        """
         image = self._prepared(image)
         sizes = self._sizes
         new_ids, new_masks = self._new_objects(mask, image.device)
@@ -119,15 +131,13 @@ class VOSSession:
             new = new_masks.unsqueeze(0).to(probabilities.dtype)
             probabilities = torch.cat([probabilities * free, new], dim=1)
             self._objects, self._ids = self._objects + new_ids, None
+        channels = probabilities.argmax(dim=1)
         if self._objects and not last and (new_ids or frame % self.mem_every == 0):
             index = ObjectIndex(1, len(self._objects))
             self.model.memorize(
-                self.memory, image, features, probabilities, sizes, index, given=known == 0
+                self.memory, image, features, probabilities, channels, sizes, index, known == 0
             )
-        self._probabilities = probabilities.squeeze(0)
-        if self._ids is None:  # kept: the copy to an accelerator would wait for it every frame
-            self._ids = torch.tensor([0, *self._objects], dtype=torch.uint8, device=image.device)
-        return self._ids[self._probabilities.argmax(dim=0)]
+        return probabilities[0], channels[0]
 
     def remove(self, ids: Ids) -> None:
         """Follow these objects no longer; their pixels are free for the others.
@@ -135,7 +145,7 @@ class VOSSession:
         Raises:
             ValueError: An id that is not followed.
         """
-        ids = [ids] if isinstance(ids, int) else [int(one) for one in ids]
+        ids = torch.as_tensor(ids).flatten().tolist()
         unknown = sorted(set(ids) - set(self._objects))
         if unknown:
             raise ValueError(

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
-from mmkd_ext.apis.demo import sheet
+from mmkd_ext.apis.demo import figures, sheet
 from mmkd_ext.apis.demo.views import ENLARGED, LABEL_HEIGHT, Drawer
 
 from ..configs.cls_configs import ROOT
@@ -174,4 +174,4 @@ def test_the_sheet_holds_every_view_pixel_for_pixel(legend):
     [(6, 200, [0, 40, 80, 119, 159, 199]), (6, 3, [0, 1, 2]), (2, 2, [0, 1]), (1, 9, [0])],
 )
 def test_images_are_taken_evenly(count, total, chosen):
-    assert sheet.evenly(count, total) == chosen
+    assert figures.evenly(count, total) == chosen

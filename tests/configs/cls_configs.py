@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from mmkd_ext import compat
 from mmkd_ext.distill import Distiller
+from tests.quiet_runner import quiet_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "configs" / "cls"
@@ -67,16 +69,24 @@ def distilled(path: Path) -> bool:
 
 
 def runner_of(cfg: Config, work_dir: Path) -> Runner:
-    """The real Runner, quiet, its seed set; its model initialised as training does it."""
-    cfg.work_dir = str(work_dir)
-    cfg.log_level = "ERROR"
-    cfg.randomness = dict(seed=0)
-    runner = Runner.from_cfg(cfg)
+    """The quiet Runner, its model initialised as training does it."""
+    runner = quiet_runner(cfg, work_dir)
     runner._init_model_weights()
     # Half-way through the training, past every warm-up of a loss weight.
     for name, value in dict(iter=50, max_iters=100, max_epochs=cfg.train_cfg.max_epochs).items():
         runner.message_hub.update_info(name, value)
     return runner
+
+
+def optimizer_settings(model: nn.Module, wrapper: OptimWrapper) -> dict[str, dict]:
+    """For each parameter that is trained, by name, what the optimizer does with it."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    options = ("lr", "weight_decay", "momentum", "nesterov", "dampening", "betas", "eps")
+    return {
+        names[parameter]: {key: group[key] for key in options if key in group}
+        for group in wrapper.optimizer.param_groups
+        for parameter in group["params"]
+    }
 
 
 def made_batch(size: int, classes: int, count: int = 4) -> dict:

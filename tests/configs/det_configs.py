@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from mmkd_ext.distill import Distiller
 from mmkd_ext.registry import MODELS
+from tests.quiet_runner import quiet_runner
 
-from .cls_configs import ROOT, base_of, distilled, terms_of
+from .cls_configs import ROOT, base_of, distilled, optimizer_settings, terms_of
 
 FOLDERS = [ROOT / "configs" / "det", ROOT / "configs" / "insseg"]
 CONFIGS = sorted(path for folder in FOLDERS for path in folder.rglob("*.py"))
@@ -73,11 +74,8 @@ def load(path: Path) -> Config:
 
 
 def runner_of(cfg: Config, work_dir: Path) -> Runner:
-    """The real Runner, quiet, its seed set; its model initialised as training does it."""
-    cfg.work_dir = str(work_dir)
-    cfg.log_level = "ERROR"
-    cfg.randomness = dict(seed=0)
-    runner = Runner.from_cfg(cfg)
+    """The quiet Runner, its model initialised as training does it."""
+    runner = quiet_runner(cfg, work_dir)
     model = runner.model
     teachers = model.teachers.values() if isinstance(model, Distiller) else ()
     for network in [model, *(member.model for member in teachers)]:
@@ -86,17 +84,6 @@ def runner_of(cfg: Config, work_dir: Path) -> Runner:
         network.backbone.init_cfg = None
     runner._init_model_weights()
     return runner
-
-
-def optimizer_settings(model: nn.Module, wrapper: OptimWrapper) -> dict[str, dict]:
-    """For each parameter that is trained, by name, what the optimizer does with it."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    options = ("lr", "weight_decay", "momentum", "nesterov", "dampening", "betas")
-    return {
-        names[parameter]: {key: group[key] for key in options if key in group}
-        for group in wrapper.optimizer.param_groups
-        for parameter in group["params"]
-    }
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from mmseg.datasets.transforms import PackSegInputs
 
 from mmkd_ext import compat
 from mmkd_ext.distill import Distiller
+from tests.quiet_runner import quiet_runner
 
 from .cls_configs import ROOT, distilled, is_distilled, terms_of
 
@@ -70,11 +71,8 @@ def _dicts(value: Any) -> Iterator[ConfigDict]:
 
 
 def runner_of(cfg: Config, work_dir: Path) -> Runner:
-    """The real Runner, quiet, its seed set; its model initialised as training does it."""
-    cfg.work_dir = str(work_dir)
-    cfg.log_level = "ERROR"
-    cfg.randomness = dict(seed=0)
-    runner = Runner.from_cfg(cfg)
+    """The quiet Runner, its model initialised as training does it."""
+    runner = quiet_runner(cfg, work_dir)
     runner._init_model_weights()
     # Half-way through the training, past every warm-up of a loss weight.
     for name, value in dict(iter=50, max_iters=100, max_epochs=100).items():

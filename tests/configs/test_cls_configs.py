@@ -25,6 +25,7 @@ from .cls_configs import (
     is_distilled,
     load,
     made_batch,
+    optimizer_settings,
     record_inputs,
     runner_of,
     shapes,
@@ -135,14 +136,7 @@ def test_it_trains_a_step_and_predicts(path, tmp_path):
 def test_student_parameters_get_the_groups_of_the_stock_config(path, tmp_path):
     def settings(cfg, work_dir):
         runner = runner_of(cfg, work_dir)
-        wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
-        names = {p: name for name, p in runner.model.named_parameters()}
-        options = ("lr", "weight_decay", "momentum", "betas", "eps", "nesterov")
-        return {
-            names[p]: {key: group[key] for key in options if key in group}
-            for group in wrapper.optimizer.param_groups
-            for p in group["params"]
-        }
+        return optimizer_settings(runner.model, runner.build_optim_wrapper(cfg.optim_wrapper))
 
     base = base_of(path)
     base = base if "::" in base else str((path.parent / base).resolve())

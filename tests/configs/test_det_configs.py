@@ -14,7 +14,16 @@ from mmengine.registry import DefaultScope
 from mmkd_ext import compat
 from mmkd_ext.registry import MODELS
 
-from .cls_configs import ROOT, code_lines, copies, equal, record_inputs, shapes, terms_of
+from .cls_configs import (
+    ROOT,
+    code_lines,
+    copies,
+    equal,
+    optimizer_settings,
+    record_inputs,
+    shapes,
+    terms_of,
+)
 from .det_configs import (
     CONFIGS,
     DISTILLED,
@@ -25,7 +34,6 @@ from .det_configs import (
     made_batch,
     network_name,
     norm_after_clipping,
-    optimizer_settings,
     runner_of,
     stock,
     stock_student,

@@ -17,7 +17,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mm_checkpoint
 
-from mmkd_ext.distill import atomic_file
+from mmkd_ext import atomic_file
 from mmkd_ext.distill.checkpoint import (
     CheckpointError,
     atomic_save,

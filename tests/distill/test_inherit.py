@@ -1,7 +1,5 @@
 """Starting from parts of the teacher: what is copied, what is said, what is refused."""
 
-import logging
-
 import pytest
 import torch
 from torch import nn
@@ -9,6 +7,7 @@ from torch import nn
 from mmkd_ext.distill import Distiller
 from mmkd_ext.distill.inherit import inherit_weights, inheritance
 from mmkd_ext.distill.tap_spec import TapError
+from tests.logs import logged
 
 from .nets import Distance, Tiny
 
@@ -71,6 +70,12 @@ def test_one_of_several_teachers():
     assert not equal(parts(model, "body."), parts(model.teachers["a"].model, "body."))
 
 
+@pytest.mark.parametrize("inherit", [["body"], dict(teacher="teacher", modules=["body"])])
+def test_an_ema_teacher_has_nothing_to_give(inherit):
+    with pytest.raises(ValueError, match="an EMA teacher begins as the student; there is nothing"):
+        make(teacher=dict(type="EMATeacher"), inherit=inherit)
+
+
 class Pair(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -78,11 +83,13 @@ class Pair(nn.Module):
         self.head = nn.ModuleDict({"same": nn.Linear(4, 2), "wide": nn.Linear(4, width)})
 
 
-def test_what_does_not_fit_stays_and_is_named(caplog):
+def test_what_does_not_fit_stays_and_is_named():
     student, teacher = Pair(3), Pair(5)
     wide = student.head["wide"].weight.clone()
-    with caplog.at_level(logging.INFO):
+    with logged() as lines:
         copied = inherit_weights(student, teacher, ["neck", "head"])
+    [warning] = [line for line in lines if "stay as initialised" in line]
+    assert "head.wide" in warning
     assert set(copied) == {"neck.weight", "neck.bias", "head.same.weight", "head.same.bias"}
     assert torch.equal(student.head["same"].weight, teacher.head["same"].weight)
     assert torch.equal(student.head["wide"].weight, wide)

@@ -65,7 +65,7 @@ def test_unknown_module_lists_neighbours():
 
 
 def test_a_pattern_makes_one_pair_per_match():
-    pairs = resolve_taps("neck.fpn_convs.{0-4}.conv", NAMES, NAMES, "mgd")
+    pairs = resolve_taps("neck.fpn_convs.{0-4}.conv", NAMES, NAMES, "losses['mgd']")
     assert [(p.student.name, p.teacher.name) for p in pairs] == [
         (f"neck.fpn_convs.{i}.conv",) * 2 for i in range(5)
     ]
@@ -76,36 +76,36 @@ def test_a_pattern_makes_one_pair_per_match():
 
 def test_names_apart_and_one_to_many():
     tap = {"student": "backbone.layer{3-4}", "teacher": "backbone.layer{1-2}"}
-    pairs = resolve_taps(tap, NAMES, NAMES, "x")
+    pairs = resolve_taps(tap, NAMES, NAMES, "losses['x']")
     assert [(p.student.name[-1], p.teacher.name[-1]) for p in pairs] == [("3", "1"), ("4", "2")]
     tap = {"student": "backbone.layer{1-3}", "teacher": "backbone.layer4"}
-    assert [p.teacher.name[-1] for p in resolve_taps(tap, NAMES, NAMES, "x")] == ["4"] * 3
+    assert [p.teacher.name[-1] for p in resolve_taps(tap, NAMES, NAMES, "losses['x']")] == ["4"] * 3
     tap = {"student": "backbone.layer{1-3}", "teacher": "backbone.layer{1-2}"}
     with pytest.raises(
         TapError, match=r"losses\['x'\].*3 modules of the student.*2 of the teacher"
     ):
-        resolve_taps(tap, NAMES, NAMES, "x")
+        resolve_taps(tap, NAMES, NAMES, "losses['x']")
 
 
 def test_lists_and_dicts_go_to_one_loss():
-    (pair,) = resolve_taps(["neck.fpn_convs.{0,11}", "head.fc"], NAMES, NAMES, "x")
+    (pair,) = resolve_taps(["neck.fpn_convs.{0,11}", "head.fc"], NAMES, NAMES, "losses['x']")
     assert [tap.name for tap in pair.student] == [
         "neck.fpn_convs.0",
         "neck.fpn_convs.11",
         "head.fc",
     ]
     nested = {"logits": "head.fc", "map": {"student": "backbone.layer3", "teacher": "backbone[0]"}}
-    (pair,) = resolve_taps(nested, NAMES, NAMES, "x")
+    (pair,) = resolve_taps(nested, NAMES, NAMES, "losses['x']")
     assert pair.student == {"logits": Tap("head.fc"), "map": Tap("backbone.layer3")}
     assert pair.teacher == {"logits": Tap("head.fc"), "map": Tap("backbone", 0)}
     with pytest.raises(TapError, match="inside a dict matches 4"):
-        resolve_taps({"maps": "backbone.layer*"}, NAMES, NAMES, "x")
+        resolve_taps({"maps": "backbone.layer*"}, NAMES, NAMES, "losses['x']")
 
 
 def test_no_tap_and_missing_side():
     with pytest.raises(TapError, match=r"losses\['x'\] has no `tap`"):
-        resolve_taps(None, NAMES, NAMES, "x")
+        resolve_taps(None, NAMES, NAMES, "losses['x']")
     with pytest.raises(TapError, match="what to tap in the teacher"):
-        resolve_taps({"student": "head.fc"}, NAMES, NAMES, "x")
-    (pair,) = resolve_taps({"student": "head.fc"}, NAMES, None, "x")
+        resolve_taps({"student": "head.fc"}, NAMES, NAMES, "losses['x']")
+    (pair,) = resolve_taps({"student": "head.fc"}, NAMES, None, "losses['x']")
     assert pair.teacher is None

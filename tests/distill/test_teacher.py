@@ -52,7 +52,8 @@ def test_train_mode_is_a_parity_switch():
     for model in (make(teacher_mode="train"), make(teacher=dict(config=Tiny(), mode="train"))):
         before = model.teacher.body[1].running_mean.clone()
         model.train()
-        model.teachers["teacher"].run(images, None, {"stem": 2})  # never met: runs to its end
+        need = {"stem": 2}  # never met: runs to its end
+        model.teachers["teacher"].run(images, None, need, model.recorder)
         assert not torch.equal(model.teacher.body[1].running_mean, before)
         model.eval()
         model.train()
@@ -253,7 +254,7 @@ def test_own_dtype():
         model.teacher.stem.register_forward_hook(
             lambda m, a, out, seen=seen: seen.append(out.dtype)
         )
-        recorder = model.teachers["teacher"].run(images, None, {"stem": 1})
+        recorder = model.teachers["teacher"].run(images, None, {"stem": 1}, model.recorder)
         assert recorder.outputs["stem"][0].dtype == expected
         model.float()
         assert model.teachers["teacher"].dtype == getattr(torch, dtype)
@@ -261,5 +262,5 @@ def test_own_dtype():
             assert model.teacher.stem.weight.dtype == torch.float64
     model = make(teacher=dict(config=Tiny(), dtype="float32")).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        recorder = model.teachers["teacher"].run(images, None, {"stem": 1})
+        recorder = model.teachers["teacher"].run(images, None, {"stem": 1}, model.recorder)
     assert recorder.outputs["stem"][0].dtype == torch.float32

@@ -130,9 +130,7 @@ for start in range(0, len(data), 100):
 print(right, len(data))
 """
     env = {**os.environ, "MMKD_DEMO_ROOT": str(cwd / "root")}
-    by_hand = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=300
-    )
+    by_hand = warm_python.run([sys.executable, "-c", code], cwd, env)
     assert by_hand.returncode == 0, by_hand.stderr
     right, total = map(int, by_hand.stdout.split()[-2:])
     assert 100 * right / total == pytest.approx(scores[0], abs=1e-4)

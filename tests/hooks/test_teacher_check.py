@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import mmengine.hooks
 import pytest
@@ -15,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmkd_ext.hooks.teacher_check import TeacherAtChanceError
 from mmkd_ext.registry import HOOKS, METRICS
+from tests.two_ranks import run_ranks
 
 from .tiny_ranks import settings
 from .tiny_run import (
@@ -206,25 +202,7 @@ def test_the_model_must_be_a_distiller(tmp_path):
 
 
 def test_two_processes_share_the_work(tmp_path, teacher):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.hooks.tiny_ranks", tmp_path, teacher["checkpoint"]]
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    ranks = [
-        subprocess.Popen(
-            command,
-            cwd=root,
-            env={**shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    errors = [process.communicate(timeout=180)[1] for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(errors)
+    run_ranks("tests.hooks.tiny_ranks", tmp_path, teacher["checkpoint"])
     first, second = (json.loads((tmp_path / f"rank_{rank}.json").read_text()) for rank in "01")
     assert first == second
     alone = run(settings(tmp_path / "alone", teacher["checkpoint"], [CHECK]))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmkd_ext.apis.compare import Result, _scalars, has_parent, headline, table
+from mmkd_ext.apis.compare import Result, _scalars, headline, table
+from mmkd_ext.apis.config import has_parent
 from mmkd_ext.apis.errors import UserError
 from mmkd_ext.apis.shorten import epoch_options
 from tests.packaging.commands import run

@@ -276,6 +276,17 @@ def test_the_scripts_run(voc, tmp_path):
     assert "out_holdout.json: 1 images" in printed
 
 
+def test_they_write_without_the_seconds_that_torch_takes(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; "
+        "from mmkd_ext.apis.converters import color_labels, split_coco, voc_to_coco; "
+        "split_coco.write_files({Path('a/b.txt'): 'é'}); print('torch' in sys.modules)"
+    )
+    assert run(sys.executable, "-c", code, cwd=tmp_path) == "False\n"
+    assert files_below(tmp_path) == ["a", "a/b.txt"]
+    assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "é"
+
+
 def test_the_table_names_what_exists():
     text = (FOLDER / "README.md").read_text()
     assert {path.stem for path in FOLDER.glob("*.py")} == set(

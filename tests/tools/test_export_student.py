@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 from PIL import Image
 
 from mmkd_ext.compat import own_configs
@@ -18,6 +16,7 @@ from mmkd_ext.distill import CheckpointError, read_checkpoint
 from mmkd_ext.distill.export import export_student, student_weights
 from mmkd_ext.distill.student_config import student_config
 from tests import warm_python
+from tests.quiet_runner import quiet_runner
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -91,9 +90,7 @@ def trained(tmp_path_factory):
         Image.fromarray(numbers.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(target)
     path = folder / "tiny_distill.py"
     path.write_text(CONFIG.format(root=str(folder / "images")))
-    cfg = Config.fromfile(path, format_python_code=False)
-    cfg.work_dir = str(folder / "work")
-    runner = Runner.from_cfg(cfg)
+    runner = quiet_runner(Config.fromfile(path), folder / "work", seed=1)
     runner.train()
     return folder, path, runner
 
@@ -116,7 +113,8 @@ def test_the_stock_library_alone_predicts_the_same(trained, work, tmp_path):
     out = export_student(*work, tmp_path / "slim.pth", ema=False)
     command = [sys.executable, "-c", STOCK, out.with_suffix(".py"), out]
     results = tmp_path / "results.npz"
-    subprocess.run([*command, results, tmp_path / "stock"], check=True, capture_output=True)
+    done = warm_python.run([*command, results, tmp_path / "stock"], tmp_path)
+    assert done.returncode == 0, done.stderr
     stock = np.load(results)
     ours = predictions(trained[2]).numpy()
     assert ours.shape == (8, 2)

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from mmkd_ext.apis.taps import list_taps
+from mmkd_ext.apis.config import load_config
+from mmkd_ext.apis.errors import UserError
+from mmkd_ext.apis.taps import list_taps, teacher_of
 from mmkd_ext.distill.teacher import build_model
 from tests.packaging.commands import run
 
@@ -29,6 +31,49 @@ def test_the_teacher_s(tmp_path):
     ]
     assert "(1, 2048, 7, 7)" in printed
     assert "head" not in printed
+
+
+NETWORK = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='mmkd_ext.Distiller',
+    student=dict(
+        type='ImageClassifier',
+        backbone=dict(type='ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=10, in_channels=32)),
+    losses=dict(kd=dict(type='KDLoss', tap='head.fc')))
+"""
+
+
+@pytest.mark.parametrize(
+    ("teacher", "width"),
+    [
+        ("dict(type='EMATeacher', momentum=0.1)", 4),  # the student's own network
+        ("{'type': 'mmkd_ext.Teacher', 'config': WIDE}", 8),
+        ("WIDE", 8),
+        ("dict(WIDE, checkpoint='no_such.pth', mode='train')", 8),
+        ("dict(config=dict(model=WIDE, default_scope='mmpretrain'))", 8),
+    ],
+)
+def test_a_teacher_in_whatever_way_it_is_given(teacher, width, tmp_path):
+    config = tmp_path / "distilled.py"
+    wide = (
+        "WIDE = dict(model['student'], backbone=dict(model['student']['backbone'], "
+        "base_channels=8), head=dict(type='LinearClsHead', num_classes=10, in_channels=64))"
+    )
+    config.write_text(f"{NETWORK}{wide}\nmodel['teacher'] = {teacher}\ndel WIDE\n")
+    model, _ = build_model(teacher_of(load_config(config), ""))
+    assert type(model).__name__ == "ImageClassifier"
+    assert model.head.fc.in_features == 8 * width
+    assert {row.name for row in list_taps(model, (3, 32, 32))[0]} >= {"backbone.layer1", "head.fc"}
+
+
+def test_a_teacher_without_a_network(tmp_path):
+    config = tmp_path / "distilled.py"
+    config.write_text(f"{NETWORK}model['teacher'] = dict(checkpoint='a.pth')\n")
+    with pytest.raises(UserError, match=r"--teacher teacher: .*'a.pth'.* has no config"):
+        teacher_of(load_config(config), "")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import json
 import pickle
-import subprocess
 import sys
 
 import pytest
 
+from tests import warm_python
 from tests.packaging.commands import ROOT, run
 from tests.tools import tiny_project
 
@@ -101,7 +101,7 @@ def test_expected_failures_are_one_message(name, trained):
     arguments, words = EXPECTED_FAILURES[name]
     arguments = [str(config) if part == "CONFIG" else part for part in arguments]
     command = [sys.executable, str(TRAIN), *arguments, "--work-dir", "failed"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    result = warm_python.run(command, folder)
     assert result.returncode == 2
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -15,7 +15,7 @@ from mmkd_ext.vos import VOSInferencer
 from mmkd_ext.vos.masks import read_mask
 from tests.packaging.commands import ROOT, run
 from tests.vos import tiny
-from tests.vos.video_files import Square, draw, write_video
+from tests.vos.video_files import Square, draw, write_mp4, write_video
 
 SQUARES = [Square(1), Square(2, place=(28, 30), step=(-1, 0), begin=1)]
 CONFIG = tiny.config(data_preprocessor=dict(type="mmkd_ext.VOSDataPreprocessor"))
@@ -57,10 +57,7 @@ def test_a_folder(project, tmp_path):
 
 def test_a_video_file_with_options(project, tmp_path, capsys):
     path = project / "clip.mp4"
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 5, (64, 48))
-    for t in range(3):
-        video.write(cv2.cvtColor(draw(t, (48, 64), SQUARES)[0], cv2.COLOR_RGB2BGR))
-    video.release()
+    write_mp4(path, [draw(t, (48, 64), SQUARES)[0] for t in range(3)], fps=5)
     options = ("--size", 32, "--mem-every", 2, "--amp", "--seed", 4, "--no-overlay")
     options += ("--scales", 1, 1.5, "--flip")
     main(arguments(project, "clip.mp4", "--out-dir", tmp_path / "out", *options))

@@ -81,7 +81,7 @@ def settings(root: Path, folder: Path, **changes) -> Config:
         log_level="WARNING",
         default_scope="mmengine",
     )
-    return Config({**config, **changes})
+    return Config({**config, **changes}, format_python_code=False)  # it takes seconds
 
 
 def run_test(root: Path, folder: Path, **changes) -> dict[str, float]:

@@ -39,7 +39,9 @@ def test_stretched_and_not_padded():
     expected = F.interpolate(image, size=(32, 64), mode="bicubic", align_corners=False)
     assert torch.equal(sizes.image(image), expected)
     assert torch.equal(sizes.masks(masks, "nearest"), F.interpolate(masks, size=(32, 64)))
-    assert sizes.class_masks(masks, "nearest") is masks
+    assert sizes.class_masks(masks) is masks
+    channels = masks.argmax(dim=1, keepdim=True)
+    assert sizes.class_channels(channels) is channels
     logits = torch.randn(2, 1, 8, 16)
     expected = F.interpolate(logits, size=(30, 50), mode="bilinear", align_corners=False)
     assert torch.equal(sizes.logits(logits), expected)
@@ -54,7 +56,7 @@ def test_padded_with_background_and_cut_off_again():
     assert torch.equal(padded[..., :30, :50], image)
     assert padded[..., 30:, :].count_nonzero() == padded[..., 50:].count_nonzero() == 0
     masks = torch.rand(1, 3, 30, 50)
-    for found in (sizes.masks(masks, "bilinear"), sizes.class_masks(masks, "nearest")):
+    for found in (sizes.masks(masks, "bilinear"), sizes.class_masks(masks)):
         assert torch.equal(found[..., :30, :50], masks)
         for margin in (found[..., 30:, :], found[..., 50:]):
             assert margin[:, 0].min() == 1
@@ -69,11 +71,13 @@ def test_stretched_and_padded():
     assert sizes.image(torch.randn(1, 3, 12, 20)).shape == (1, 3, 32, 48)
     masks = torch.zeros(1, 2, 12, 20)
     masks[:, 0, :6], masks[:, 1, 6:] = 1, 1
-    seen = sizes.class_masks(masks, "nearest")
+    seen = sizes.masks(masks, "nearest")
     assert seen.shape == (1, 2, 32, 48)
     assert seen[0, 1, 12:24, :40].min() == 1
     assert seen[0, 1].sum() == 12 * 40
     assert torch.equal(seen.sum(dim=1), torch.ones(1, 32, 48))
+    channels = sizes.class_channels(masks.argmax(dim=1, keepdim=True).float())
+    assert torch.equal(channels[:, 0], seen.argmax(dim=1).float())
     # A ramp of logits arrives where it belongs.
     ramp = torch.arange(12.0).expand(1, 1, 8, 12)
     found = sizes.logits(ramp)[0, 0, 0]

@@ -19,9 +19,10 @@ from mmkd_ext.vos.masks import (
     read_palette,
     write_mask,
 )
+from tests.logs import logged
 
 from . import tiny
-from .video_files import Square, draw, logged, write_video
+from .video_files import Square, draw, write_mp4, write_video
 
 SQUARES = [Square(1), Square(2, place=(28, 30), step=(-1, 0)), Square(7, place=(20, 48), begin=2)]
 SHAPE = (48, 64)
@@ -34,14 +35,6 @@ def frames(length=4, shape=SHAPE):
 
 def ids(t, shape=SHAPE):
     return draw(t, shape, SQUARES)[1]
-
-
-def write_mp4(path, images, fps=7.0):
-    height, width = images[0].shape[:2]
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
-    for image in images:
-        video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    video.release()
 
 
 def read_mp4(path):
@@ -114,7 +107,7 @@ def test_a_video_file_and_its_frames_one_by_one(inferencer, tmp_path):
     write_mp4(tmp_path / "clip.mp4", frames(), fps=7)
     write_mask(tmp_path / "masks" / "00000.png", ids(0), YOUTUBE_VOS_PALETTE)
     write_mask(tmp_path / "masks" / "2.png", ids(2))
-    inferencer.seed = 5
+    inferencer = VOSInferencer(inferencer.model, seed=5)
     found = list(inferencer(tmp_path / "clip.mp4", tmp_path / "masks", tmp_path / "out"))
     assert read_palette(tmp_path / "out/masks/00003.png")[:11] == YOUTUBE_VOS_PALETTE
     fps, images = read_mp4(tmp_path / "out/overlay.mp4")
@@ -160,7 +153,7 @@ def test_two_videos_at_a_time(inferencer):
         assert np.array_equal(found, alone[t])
 
 
-def test_missing_weights_are_said_aloud(model, tmp_path):
+def test_missing_weights_are_said_aloud(model):
     with logged() as lines:
         VOSInferencer(model)
         assert lines == []
@@ -314,7 +307,7 @@ def test_masks_that_cannot_be_used(inferencer, tmp_path):
         assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"the mask of frame 0 is float64 of shape \(48, 64\)"):
         VOSInferencer(inferencer.model).step(images[0], ids(0) / 2)
-    with pytest.raises(ValueError, match="no video is running"):
+    with pytest.raises(ValueError, match=r"no object \[1\] is followed"):
         VOSInferencer(inferencer.model).remove(1)
 
 

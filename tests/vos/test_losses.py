@@ -33,18 +33,11 @@ def targets():
     return target
 
 
-@pytest.fixture
-def _iteration():
-    yield
-    MessageHub.get_current_instance().update_info("iter", 0)
-
-
 def near(found, expected, tolerance=1e-9):
     expected = torch.as_tensor(expected, dtype=torch.float64)
     torch.testing.assert_close(found.detach(), expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.usefixtures("_iteration")
 @pytest.mark.parametrize(
     ("iteration", "expected"),
     [

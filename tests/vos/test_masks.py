@@ -6,8 +6,7 @@ from PIL import Image, ImageDraw
 
 from mmkd_ext.vos import masks
 from mmkd_ext.vos.masks import read_binary_mask, read_mask, write_mask
-
-from .video_files import logged
+from tests.logs import logged
 
 
 def test_the_palette_is_that_of_davis():

@@ -143,27 +143,6 @@ def test_removing_an_object_leaves_the_others_as_if_it_had_never_been():
     assert everything.read(golden.key(4))[0].shape == (1, 1, 4, 3, 4)
 
 
-def test_adding_beforehand_is_the_same_as_memorising_more():
-    implicit, explicit = (SWEMMemory(8, topl=4, seed=0) for _ in range(2))
-    for memory in (implicit, explicit):
-        memory.memorize(*frame(0))
-    explicit.add()
-    assert explicit.num_objects == 3
-    with pytest.raises(ValueError, match="1 objects were added, but no frame"):
-        explicit.read(frame(1)[0])
-    for memory in (implicit, explicit):
-        memory.memorize(*frame(1, objects=3))
-    for ours, theirs in zip(
-        (*implicit.first, *implicit.update), (*explicit.first, *explicit.update), strict=True
-    ):
-        assert torch.equal(ours, theirs)
-    explicit.add(2)
-    explicit.remove([0, 3])
-    assert explicit.num_objects == 3
-    explicit.memorize(*frame(2, objects=3))
-    assert explicit.first.num_objects == explicit.update.num_objects == 3
-
-
 def test_the_size_does_not_depend_on_the_number_of_frames():
     memory = SWEMMemory(8, topl=4, seed=0)
     assert memory.num_bytes == 0
@@ -225,8 +204,6 @@ def test_wrong_input_is_named():
     key, value, weights = frame(0)
     with pytest.raises(ValueError, match="nothing is memorised yet"):
         memory.read(key)
-    with pytest.raises(ValueError, match="the first memorize adds"):
-        memory.add()
     with pytest.raises(ValueError, match=r"takes key .*\(1, 4, 3, 5\), \(1, 2, 3, 3, 4\)"):
         memory.memorize(key, value[..., :4], weights)
     with pytest.raises(ValueError, match="takes key"):

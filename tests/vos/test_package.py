@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import mmkd_ext.vos
-from mmkd_ext.registry import MODELS
+from tests import warm_python
 
 
 def test_importing_costs_nothing():
@@ -32,9 +32,21 @@ def test_an_unknown_name():
         mmkd_ext.vos.SWEMSegmentor  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["SWEM", "SWEMMemory", "FrameMemory", "ResNetTrunk", "BootstrappedCELoss", "SoftIoULoss"],
-)
-def test_the_registry_finds_it(name):
-    assert MODELS.get(f"mmkd_ext.{name}").__name__ == name
+def test_the_registry_finds_them_by_itself(tmp_path):
+    """In a process that has imported nothing else of ours."""
+    names = [
+        "SWEM",
+        "SWEMMemory",
+        "FrameMemory",
+        "ResNetTrunk",
+        "BootstrappedCELoss",
+        "SoftIoULoss",
+    ]
+    code = (
+        "from mmkd_ext.registry import MODELS\n"
+        f"found = [MODELS.get(f'mmkd_ext.{{name}}').__name__ for name in {names}]\n"
+        "print(*found)\n"
+    )
+    done = warm_python.run([sys.executable, "-c", code], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == names

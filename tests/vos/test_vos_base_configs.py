@@ -7,10 +7,9 @@ from mmengine.runner import Runner
 
 from mmkd_ext.registry import DATASETS
 
-from .video_files import Square, still, write_davis, write_video
+from .video_files import TWO, still, write_davis, write_video
 
 BASES = Path(__file__).parents[2] / "configs" / "_base_" / "datasets"
-TWO = [Square(1), Square(2, place=(30, 40), step=(-1, -2))]
 
 
 def config(name: str) -> Config:

@@ -13,23 +13,24 @@ from PIL import Image
 from mmkd_ext.registry import DATASETS
 from mmkd_ext.vos.datasets import DAVISDataset, FolderVOSDataset, StaticVOSDataset, VOSVideoDataset
 from mmkd_ext.vos.masks import davis_palette, write_mask
+from tests.logs import logged
 
 from .video_files import (
     COLOURS,
     LOAD_CLIP,
     PACK_CLIP,
     TEST_PIPELINE,
+    TWO,
     Square,
     draw,
-    logged,
     still,
     write_davis,
     write_meta,
+    write_mp4,
     write_video,
 )
 
 CLIP = [dict(type="mmkd_ext.SampleClip", reverse_prob=0.0), *LOAD_CLIP, *PACK_CLIP]
-TWO = [Square(1), Square(2, place=(30, 40), step=(-1, -2))]
 
 
 def loader(dataset: dict, workers: int = 0):
@@ -195,6 +196,21 @@ def test_a_folder_of_black_and_white_masks(tmp_path):
     assert ids(kept[0][1].given_mask) == [0]
 
 
+def test_hidden_files_and_names_with_blanks(tmp_path):
+    """Archives made on a Mac hold a ``._00000.png`` beside each file."""
+    folders = tmp_path / "JPEGImages" / "my video", tmp_path / "Annotations" / "my video"
+    write_video(*folders, [Square(1)], length=3)
+    for folder, name in zip(folders, ("._00000.jpg", "._00000.png"), strict=True):
+        (folder / name).write_bytes(b"Mac OS X")
+    (tmp_path / "list.txt").write_text("my video\n\n")
+    dataset = dict(type="mmkd_ext.VOSVideoDataset", data_root=str(tmp_path), ann_file="list.txt")
+    found = frames(dataset)
+    assert [(s.video, s.frame) for _, s in found] == [("my video", f"0000{t}") for t in range(3)]
+    shutil.copy(folders[0] / "00001.jpg", folders[0] / "00001.png")
+    with pytest.raises(ValueError, match="several images are called 00001; a frame is one image"):
+        frames(dataset)
+
+
 def youtube(root: Path) -> None:
     """A video with ids 2 and 7, 7 late; all frames, but annotations of every other one."""
     squares = [Square(2), Square(7, place=(30, 40), step=(0, -1), begin=4)]
@@ -251,18 +267,10 @@ def test_youtube_vos_for_training(tmp_path):
     assert ids(item["data_samples"].gt_masks) == [0, 1]
 
 
-def write_mp4(path: Path, length: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
-    assert writer.isOpened()
-    for t in range(length):
-        writer.write(np.ascontiguousarray(draw(t, (48, 64), TWO)[0][..., ::-1]))
-    writer.release()
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_video_file_is_read_in_order_also_by_workers(tmp_path, workers):
-    write_mp4(tmp_path / "JPEGImages" / "clip.mp4", 8)
+    images = [draw(t, (48, 64), TWO)[0] for t in range(8)]
+    write_mp4(tmp_path / "JPEGImages" / "clip.mp4", images)
     write_mask(tmp_path / "Annotations" / "clip" / "00001.png", draw(1, (48, 64), TWO)[1])
     found = frames(dict(type="mmkd_ext.FolderVOSDataset", data_root=str(tmp_path)), workers)
     assert [s.frame for _, s in found] == [f"0000{t}" for t in range(1, 8)]
@@ -281,7 +289,7 @@ def test_a_video_file_is_read_in_order_also_by_workers(tmp_path, workers):
 
 
 def test_video_files_are_for_testing(tmp_path):
-    write_mp4(tmp_path / "JPEGImages" / "clip.mp4", 4)
+    write_mp4(tmp_path / "JPEGImages" / "clip.mp4", [draw(0, (48, 64), TWO)[0]] * 4)
     with pytest.raises(ValueError, match=r"clip\.mp4: video files can only be tested"):
         FolderVOSDataset(data_root=str(tmp_path), test_mode=False)
     (tmp_path / "JPEGImages" / "clip.mp4").write_bytes(b"nothing")

@@ -14,6 +14,7 @@ from mmkd_ext.registry import DATASETS
 from mmkd_ext.vos.hooks.frame_skip import find_samplers, frame_skip
 from mmkd_ext.vos.masks import read_mask, read_palette
 
+from . import tiny
 from .copy_first_mask import settings
 from .video_files import LOAD_CLIP, PACK_CLIP, Square, write_davis
 
@@ -133,6 +134,22 @@ def test_a_hook_without_a_sampler_is_an_error(tmp_path):
     write_davis(tmp_path, {"v": [Square(1)]}, split="train")
     with pytest.raises(ValueError, match="no dataset of train_dataloader has a SampleClip"):
         train(tmp_path, tmp_path / "work", 0, [dict(type="mmkd_ext.FrameSkipHook")], sample=[])
+
+
+def test_speed_of_a_distiller_is_its_students(tmp_path):
+    root = tmp_path / "data"
+    write_davis(root, {"a": [Square(1)]}, length=3)
+    model = dict(
+        type="mmkd_ext.Distiller",
+        student=tiny.config(data_preprocessor=dict(type="mmkd_ext.VOSDataPreprocessor")),
+        teacher=dict(config=tiny.config()),
+        losses=dict(kd=dict(type="mmkd_ext.KDLoss", tap="aggregation")),
+    )
+    runner = Runner.from_cfg(settings(root, tmp_path / "run", model=model))
+    metrics = runner.test()
+    assert metrics["speed/frames"] == 3
+    assert metrics["speed/fps"] > 0
+    assert not runner.model.student._forward_hooks
 
 
 def test_speed_and_masks_of_a_test(tmp_path):

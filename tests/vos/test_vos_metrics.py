@@ -3,12 +3,7 @@
 import csv
 import json
 import math
-import os
-import socket
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +15,11 @@ from mmkd_ext.vos import boundary_f_score, region_similarity
 from mmkd_ext.vos.masks import read_mask, read_palette
 from mmkd_ext.vos.metrics import DAVISMetric, YouTubeVOSMetric, functional, statistics
 from mmkd_ext.vos.structures import VOSDataSample
+from tests.logs import logged
+from tests.two_ranks import run_ranks
 
 from .copy_first_mask import run_test
-from .video_files import Square, logged, write_davis, write_meta
+from .video_files import Square, write_davis, write_meta
 
 
 def box(shift: int = 0) -> np.ndarray:
@@ -303,24 +300,8 @@ def test_two_processes_give_the_figures_of_one(tmp_path):
         squares = [Square(1, step=step), Square(2, place=(20, 20), step=(1, 0), begin=1)]
         write_davis(root, {name: squares}, split=f"only-{name}", length=length)
     (root / "ImageSets" / "2017" / "val.txt").write_text("a\nb\nc\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.vos.copy_first_mask", root, tmp_path / "two"],
-            cwd=Path(__file__).parents[2],
-            env={**shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
     alone = run_test(root, tmp_path / "one")
-    errors = [process.communicate(timeout=180)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    run_ranks("tests.vos.copy_first_mask", root, tmp_path / "two")
     ranks = [json.loads((tmp_path / "two" / f"rank_{rank}.json").read_text()) for rank in "01"]
     # Nine frames for one, nine for the other, every frame once, and nobody waits for anybody.
     assert [rank["frames"] for rank in ranks] == [["a"] * 9, ["b"] * 5 + ["c"] * 4]

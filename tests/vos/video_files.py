@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmkd_ext.vos.masks import write_mask
@@ -35,6 +32,9 @@ class Square(NamedTuple):
     place: tuple[int, int] = (4, 4)
     step: tuple[int, int] = (1, 2)
     begin: int = 0
+
+
+TWO = [Square(1), Square(2, place=(30, 40), step=(-1, -2))]
 
 
 def draw(t: int, shape: tuple[int, int], squares: list[Square]) -> tuple[np.ndarray, np.ndarray]:
@@ -118,18 +118,12 @@ def still(root: Path, group: str, name: str, colour: tuple, suffix: str = ".jpg"
         Image.fromarray(content).save(path, **({"quality": 95} if end == ".jpg" else {}))
 
 
-@contextlib.contextmanager
-def logged() -> Iterator[list[str]]:
-    """Collect what mmengine's current logger says; pytest does not hear it."""
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield lines
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+def write_mp4(path: Path, images: list[np.ndarray], fps: float = 25) -> None:
+    """Write RGB images (H, W, 3) as a video file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = images[0].shape[:2]
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+    assert video.isOpened()
+    for image in images:
+        video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    video.release()

@@ -40,9 +40,7 @@ val_dataloader = dict(
         metainfo=dict(classes=classes),
         pipeline=test_pipeline))
 test_dataloader = dict(
-    batch_size=500,
-    num_workers=2,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    val_dataloader,
     dataset=dict(
         type='mmkd_ext.FolderSubset',
         data_root=data_root,

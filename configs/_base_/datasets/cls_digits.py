@@ -37,14 +37,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type, data_root=data_root, data_prefix='val', pipeline=test_pipeline))
 # Loss weights are chosen on `val`; `test` is only reported.
-test_dataloader = dict(
-    batch_size=100,
-    num_workers=0,
-    persistent_workers=False,
-    pin_memory=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, data_prefix='test', pipeline=test_pipeline))
+test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], data_prefix='test'))
 
 val_evaluator = dict(type='Accuracy', topk=(1, ))
 test_evaluator = val_evaluator

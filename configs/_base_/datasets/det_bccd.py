@@ -54,7 +54,6 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     pin_memory=False,
-    drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CocoDataset',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmkd_ext.apis.errors import UserError
+from mmkd_ext.atomic_file import flush, move_into_place, temporary_path
 
 T = TypeVar("T")
 
@@ -48,17 +48,14 @@ def check_files(paths: Sequence[Path], force: bool, inputs: Collection[Path] = (
 
 def write_files(texts: Mapping[Path, str]) -> None:
     """Write several text files: each in one step, and none before all are on the disk."""
-    # Not atomic_file's functions: that module needs torch, which takes seconds to load.
-    drafts = {path: path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}") for path in texts}
+    drafts = {path: temporary_path(path) for path in texts}
     try:
         for path, draft in drafts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(texts[path])
-                file.flush()
-                os.fsync(file.fileno())
+            draft.write_text(texts[path], encoding="utf-8")
+            flush(draft)
         for path, draft in drafts.items():
-            draft.replace(path)
+            move_into_place(draft, path)
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)

@@ -29,13 +29,11 @@ class Answers:
         images: Path of each test image, in the dataset's order.
         labels: Its class.
         predicted: The class with the highest score.
-        confidence: That score, 0..1.
     """
 
     images: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     predicted: list[int] = field(default_factory=list)
-    confidence: list[float] = field(default_factory=list)
 
 
 class Collector(Hook):
@@ -52,7 +50,6 @@ class Collector(Hook):
             self.answers.images.append(sample.img_path)
             self.answers.labels.append(int(sample.gt_label))
             self.answers.predicted.append(int(sample.pred_label))
-            self.answers.confidence.append(float(sample.pred_score.max()))
 
 
 def note(summary: Summary) -> str:
@@ -117,6 +114,5 @@ def choose_samples(baseline: Answers, distilled: Answers, count: int) -> list[in
     for kind, limit in zip((*kinds, np.ones_like(alone)), (*limits, count), strict=True):
         members = np.setdiff1d(np.flatnonzero(kind), chosen)
         take = min(limit - len(chosen), len(members))
-        places = np.linspace(0, len(members) - 1, take).round().astype(int) if take else []
-        chosen += [int(members[place]) for place in places]
+        chosen += [int(members[place]) for place in figures.evenly(take, len(members))]
     return chosen

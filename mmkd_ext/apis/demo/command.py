@@ -160,15 +160,10 @@ def _run(args: argparse.Namespace, command: str) -> None:
 
 def _check_options(args: argparse.Namespace, tasks: Sequence[Task]) -> None:
     """Raise for an option that no config has a place for."""
-    from mmkd_ext.apis.compare import has_parent
-    from mmkd_ext.apis.config import load_config
+    from mmkd_ext.apis.config import check_placed, load_config
 
     if not args.cfg_options:
         return
     roles = (TEACHER, BASELINE, DISTILLED)
     configs = [load_config(task.config(role)) for task in tasks for role in roles]
-    for key in args.cfg_options:
-        if not any(has_parent(cfg, key) for cfg in configs):
-            raise UserError(
-                f"--cfg-options {key}: none of the configs has {key.rpartition('.')[0]}."
-            )
+    check_placed(args.cfg_options, configs)

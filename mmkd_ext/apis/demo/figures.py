@@ -1,4 +1,4 @@
-"""The report's bars and curves, drawn with matplotlib, as PNG bytes."""
+"""The report's bars and curves, drawn with matplotlib, as PNG bytes; what its pictures share."""
 
 from __future__ import annotations
 
@@ -77,6 +77,11 @@ def grouped(losses: dict[str, Points]) -> dict[str, Points]:
         ]
         for name, members in families.items()
     }
+
+
+def evenly(count: int, total: int) -> list[int]:
+    """At most ``count`` of ``total`` indices, at equal distances, the first and last among them."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()
 
 
 def figure(width: float, height: float, layout: str | None = "constrained") -> Figure:

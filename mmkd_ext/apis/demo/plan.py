@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from mmkd_ext.apis.demo.report import write_report
 from mmkd_ext.apis.demo.runs import Run, evaluate_stock, train, write_json
 from mmkd_ext.apis.demo.summary import Summary
 from mmkd_ext.apis.demo.task import BASELINE, DISTILLED, TEACHER, Task
-from mmkd_ext.distill.atomic_file import atomic_write_bytes
+from mmkd_ext.atomic_file import atomic_write_bytes
 
 REPORT, RESULTS = "report.html", "results.json"
 
@@ -35,8 +34,7 @@ class Demo:
     folder: Path
 
     def __post_init__(self) -> None:
-        pictures = import_module(f"mmkd_ext.apis.demo.{self.task.pictures}")
-        self._shows_teacher: bool = pictures.NEEDS_TEACHER
+        self._shows_teacher: bool = self.task.picture_module.NEEDS_TEACHER
         self.trainings = self._trainings()
         self.jobs = [*self.trainings, *self._evaluations()]
 

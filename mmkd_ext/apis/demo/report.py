@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from html import escape
-from importlib import import_module
 from pathlib import Path
 
 from mmkd_ext.apis.demo import figures
@@ -31,7 +30,7 @@ def write_report(path: Path, summary: Summary, stock_check: str) -> None:
         stock_check: The sentence on how the checkpoints score in the stock config.
     """
     seed, metric = summary.distilled[0].seed, summary.task.metric
-    pictures = import_module(f"mmkd_ext.apis.demo.{summary.task.pictures}")
+    pictures = summary.task.picture_module
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
         "<meta name='viewport' content='width=device-width'>",

@@ -9,10 +9,8 @@ from __future__ import annotations
 import copy
 import json
 import time
-from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,14 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmkd_ext import compat
-from mmkd_ext.apis.compare import has_parent, settings_hash
-from mmkd_ext.apis.config import load_config
+from mmkd_ext.apis.compare import settings_hash
+from mmkd_ext.apis.config import fitting, load_config
 from mmkd_ext.apis.demo.task import BASELINE, Task
 from mmkd_ext.apis.demo.watch import OnEpoch, Points, Watch, silent
 from mmkd_ext.apis.shorten import epoch_options
 from mmkd_ext.apis.train import build_runner, prepare_config
-from mmkd_ext.distill.atomic_file import atomic_write_text
-from mmkd_ext.distill.distiller import Distiller
+from mmkd_ext.atomic_file import atomic_write_text
+from mmkd_ext.distill.unwrap import student_of
 
 RUN = "run.json"
 
@@ -131,9 +129,9 @@ def train(
     if epochs is not None:
         cfg.merge_from_dict(epoch_options(cfg, epochs))
     _name(cfg, f"{task.stem}_{work_dir.name}")
-    mine = {key: value for key, value in (options or {}).items() if has_parent(cfg, key)}
+    mine = fitting(cfg, options)
     cfg = prepare_config(cfg, work_dir=str(work_dir), cfg_options={"randomness.seed": seed, **mine})
-    settings = settings_hash(cfg, Namespace(gpus=None, auto_scale_lr=False, data_root=None))
+    settings = settings_hash(cfg)
     if resume and (kept := _kept(work_dir / RUN, settings)):
         return kept
     (work_dir / RUN).unlink(missing_ok=True)
@@ -145,7 +143,7 @@ def train(
         model = runner.train()
         seconds = time.perf_counter() - begin
         test = task.scores(runner.test())
-    student = model.student if isinstance(model, Distiller) else model
+    student = student_of(model)
     added = sum(p.numel() for p in model.distill.parameters()) if student is not model else 0
     run = Run(
         name=work_dir.name,
@@ -188,7 +186,7 @@ def evaluate_stock(
 ) -> Evaluation:
     """Test a checkpoint the stock way: ``mim test``'s steps on a stock config."""
     cfg = Config.fromfile(compat.resolve_config(task.config(role)))
-    cfg.merge_from_dict({k: v for k, v in (options or {}).items() if has_parent(cfg, k)})
+    cfg.merge_from_dict(fitting(cfg, options))
     cfg.work_dir, cfg.load_from = str(work_dir), checkpoint
     _name(cfg, f"{task.stem}_{work_dir.name}_{Path(checkpoint).parent.name}")
     if task.library == "mmpretrain":  # as its own tools do
@@ -196,7 +194,7 @@ def evaluate_stock(
             cfg[loader].collate_fn = dict(type="default_collate")
     # Out of the way of bare config names, as in training: the Runner dumps the config here.
     object.__setattr__(cfg, "_filename", str(Path(cfg.filename).with_name("stock_resolved.py")))
-    collector = import_module(f"mmkd_ext.apis.demo.{task.pictures}").Collector()
+    collector = task.picture_module.Collector()
     with silent():
         runner = Runner.from_cfg(cfg)
         runner.register_hook(collector)

@@ -51,11 +51,6 @@ class Views:
     legend: list[tuple[str, tuple[int, int, int]]] = field(default_factory=list)
 
 
-def evenly(count: int, total: int) -> list[int]:
-    """At most ``count`` of ``total`` indices, at equal distances, the first and last among them."""
-    return np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()
-
-
 class Collector(Hook):
     """Draws the chosen images as a test comes to them."""
 
@@ -68,7 +63,7 @@ class Collector(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Choose."""
         dataset = runner.test_dataloader.dataset
-        self._chosen, self._seen = set(evenly(IMAGES, len(dataset))), 0
+        self._chosen, self._seen = set(figures.evenly(IMAGES, len(dataset))), 0
         self._drawer = Drawer(dataset.metainfo)
 
     def after_test_iter(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 
 TEACHER, BASELINE, DISTILLED = "teacher", "baseline", "distill"  # the configs' roles
+FOLDER = "mmkd_ext::demo"  # of the configs
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,6 @@ class Task:
         plain_side: Side in pixels of an image, where the network runs on an image alone; None: it
             also needs data samples.
         few_labels_epochs: Of a teacher that sees the students' few labels; None: there is no such.
-        folder: Of the configs.
     """
 
     name: str
@@ -72,16 +74,20 @@ class Task:
     about_data: str
     plain_side: int | None = None
     few_labels_epochs: int | None = None
-    folder: str = "mmkd_ext::demo"
 
     @property
     def metric(self) -> Metric:
         """The one that decides."""
         return self.metrics[0]
 
+    @property
+    def picture_module(self) -> ModuleType:
+        """What ``pictures`` names; imported only now, since it needs torch and matplotlib."""
+        return import_module(f"mmkd_ext.apis.demo.{self.pictures}")
+
     def config(self, role: str) -> str:
         """Name of the teacher's, baseline's or distillation config."""
-        return f"{self.folder}/{self.stem}_{role}.py"
+        return f"{FOLDER}/{self.stem}_{role}.py"
 
     def scores(self, results: Mapping[str, float]) -> dict[str, float]:
         """What an evaluation returned, as metric name -> percent.

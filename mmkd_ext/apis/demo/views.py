@@ -28,7 +28,7 @@ class Drawer:
 
     def __init__(self, metainfo: dict) -> None:
         self.metainfo = metainfo
-        self._visualizers: dict[str, Any] = {}
+        self._visualizer: Any = None  # of the first sample's kind, which is that of all
 
     def draw(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
         """Draw a sample as a test leaves it: its truth and its prediction, (s H, s W, 3) uint8.
@@ -46,16 +46,16 @@ class Drawer:
         else:
             make, large = _box_visualizer, _large_instances(sample)
             options = {"pred_score_thr": MIN_SCORE}
-        visualizer = self._visualizers.get(make.__name__)
-        if visualizer is None:
-            visualizer = self._visualizers[make.__name__] = make()
-            visualizer.dataset_meta = {name: self.metainfo[name] for name in ("classes", "palette")}
+        if self._visualizer is None:
+            self._visualizer = make()
+            meta = {name: self.metainfo[name] for name in ("classes", "palette")}
+            self._visualizer.dataset_meta = meta
         drawn = []
         for truth in (True, False):
-            visualizer.add_datasample(
+            self._visualizer.add_datasample(
                 "demo", np.asarray(image), large, draw_gt=truth, draw_pred=not truth, **options
             )
-            drawn.append(visualizer.get_image().copy())
+            drawn.append(self._visualizer.get_image().copy())
         return drawn[0], drawn[1]
 
     def legend(self, sample: Any) -> list[tuple[str, tuple[int, int, int]]]:

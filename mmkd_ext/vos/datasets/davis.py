@@ -53,6 +53,6 @@ class DAVISDataset(VOSVideoDataset):
         """The videos of the list; the lists of 2016 name every image, with its path."""
         if not self.ann_file:
             return super().video_names()
-        words = read_list(self.ann_file)
+        words = [line.split()[0] for line in read_list(self.ann_file)]
         names = (PurePath(word).parent.name if "/" in word else word for word in words)
         return list(dict.fromkeys(names))

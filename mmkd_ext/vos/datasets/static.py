@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from mmkd_ext.registry import DATASETS
-from mmkd_ext.vos.datasets.video import IMAGE_SUFFIXES
+from mmkd_ext.vos.datasets.video import is_image
 from mmkd_ext.vos.masks import davis_palette
 
 
@@ -84,7 +84,7 @@ class StaticVOSDataset(BaseDataset):
         masks = Path(self.data_prefix["mask_path"]) / name
         files = images.rglob("*") if images.is_dir() else ()
         found = []
-        for file in sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES):
+        for file in sorted(path for path in files if is_image(path)):
             mask = (masks / file.relative_to(images)).with_suffix(".png")
             if not mask.is_file():
                 raise ValueError(f"StaticVOSDataset: {file} has no mask {mask}")

@@ -7,8 +7,8 @@ draws a clip from it. In test mode an index is a pair (video, frame), which
 
 from __future__ import annotations
 
-import copy
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +116,7 @@ class VOSVideoDataset(BaseDataset):
         video = {"video": name, **self.find_frames(name)}
         folder = Path(self.data_prefix["mask_path"]) / name
         names = set(video["frames"])
-        files = sorted(folder.glob("*.png")) if folder.is_dir() else []
+        files = mask_files(folder)
         video["masks"] = {path.stem: str(path) for path in files if path.stem in names}
         if not video["masks"]:
             raise ValueError(
@@ -138,8 +138,7 @@ class VOSVideoDataset(BaseDataset):
         """Names and places of a video's frames."""
         folder = Path(self.data_prefix["img_path"]) / name
         if folder.is_dir():
-            files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-            files.sort(key=lambda path: natural(path.name))
+            files = frame_files(folder)
             if files:
                 frames = [path.stem for path in files]
                 return {"frames": frames, "images": [str(path) for path in files]}
@@ -215,9 +214,8 @@ class VOSVideoDataset(BaseDataset):
         }
 
     def _clip(self, idx: int) -> Any:
-        info = self.get_data_info(idx)
         for _ in range(CLIP_ATTEMPTS):
-            item = self.pipeline(copy.deepcopy(info))
+            item = self.pipeline(self.get_data_info(idx))
             if item is not None:
                 return item
         return None  # mmengine then draws another video
@@ -249,7 +247,7 @@ def select_frames(video: dict, wanted: Sequence[bool]) -> dict:
 
 
 def read_list(path: str | Path) -> list[str]:
-    """The first word of each line of a text file that is not empty.
+    """The lines of a text file that are not empty.
 
     Raises:
         ValueError: There is no such file.
@@ -257,7 +255,32 @@ def read_list(path: str | Path) -> list[str]:
     if not Path(path).is_file():
         raise ValueError(f"{path}: there is no such list of videos")
     lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
+    return [line.strip() for line in lines if line.strip()]
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The images of a folder, in the natural order of their names; hidden files are none.
+
+    Raises:
+        ValueError: Two images have one name, such as ``1.jpg`` and ``1.png``.
+    """
+    files = [path for path in folder.iterdir() if is_image(path)]
+    files.sort(key=lambda path: natural(path.name))
+    twice = [name for name, count in Counter(path.stem for path in files).items() if count > 1]
+    if twice:
+        raise ValueError(f"{folder}: several images are called {twice[0]}; a frame is one image")
+    return files
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """The PNGs of a folder by name, none if there is no folder; hidden files are none."""
+    files = folder.glob("*.png") if folder.is_dir() else ()
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image, by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def natural(name: str) -> list:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmkd_ext.hooks.exact_resume import ExactResumeHook
 from mmkd_ext.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class FrameSkipHook(Hook):
     numbers.
 
     A worker of the data loader sees a new value at the next clip that it draws; with
-    ``num_workers=0`` the value is that of the iteration, exactly.
+    ``num_workers=0`` the value is that of the iteration, exactly. So with workers a resumed run
+    does not end bit for bit where an unbroken one would.
 
     Args:
         max_iters: Length of the schedule; that of the training by default.
@@ -43,6 +45,14 @@ class FrameSkipHook(Hook):
             raise ValueError(
                 "FrameSkipHook: no dataset of train_dataloader has a SampleClip in its pipeline; "
                 "remove the hook"
+            )
+        if getattr(runner.train_dataloader, "num_workers", 0) and any(
+            isinstance(hook, ExactResumeHook) for hook in runner.hooks
+        ):
+            runner.logger.warning(
+                "FrameSkipHook: workers of the data loader see a new frame skip some clips late. A "
+                "resumed run will not end bit for bit where an unbroken one would; "
+                "train_dataloader.num_workers=0 makes it exact."
             )
         self._set(runner, runner.iter)
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmkd_ext.distill.unwrap import student_of
 from mmkd_ext.registry import HOOKS
 from mmkd_ext.vos.masks import object_ids
 from mmkd_ext.vos.speed import peak_mib, reset_peak, wait
@@ -44,7 +44,7 @@ class VOSSpeedHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Begin to listen to the model."""
         self._reset()
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = student_of(runner.model)
         self._device = next(model.parameters()).device
         reset_peak(self._device)
         self._handles = [

@@ -5,11 +5,11 @@ Source: the training of STM and STCN (arXiv:1904.00607, arXiv:2106.05210) and SW
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from mmkd_ext.precision import at_least_float32
 from mmkd_ext.registry import MODELS
 
 from .checks import check_clip, valid_logits
@@ -77,9 +77,7 @@ class BootstrappedCELoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """The weighted loss; arguments as :func:`bootstrapped_ce` has them."""
         ratio = kept_ratio(current_iteration(), self.start, self.end, self.final)
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
-        return self.loss_weight * bootstrapped_ce(logits, target, valid, ratio)
+        return self.loss_weight * bootstrapped_ce(at_least_float32(logits), target, valid, ratio)
 
 
 def current_iteration() -> int:

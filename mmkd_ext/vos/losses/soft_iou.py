@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmkd_ext.precision import at_least_float32
 from mmkd_ext.registry import MODELS
 
 from .checks import check_clip, valid_logits
@@ -61,6 +62,4 @@ class SoftIoULoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """The weighted loss; arguments as :func:`soft_iou` has them."""
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
-        return self.loss_weight * soft_iou(logits, target, valid)
+        return self.loss_weight * soft_iou(at_least_float32(logits), target, valid)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -121,8 +120,10 @@ class VOSMemory(ABC):
             )
         # A look at the values stalls an accelerator: there, only at a video's first frame.
         if key.device.type == "cpu" or not self._checked:
-            for what, tensor in (("key", key), ("value", value), ("weights", weights)):
-                if not torch.isfinite(tensor).all():
+            parts = {"key": key, "value": value, "weights": weights}
+            finite = torch.stack([part.isfinite().all() for part in parts.values()]).tolist()
+            for what, fine in zip(parts, finite, strict=True):
+                if not fine:
                     raise ValueError(
                         f"{name}.memorize: the {what} holds NaN or infinity; check the image, the "
                         "model's weights and the precision (float16 overflows at 65504)"
@@ -138,18 +139,6 @@ class VOSMemory(ABC):
                 f"{name}.read takes a key ({batch}, {channels}, H, W) like those memorised, but "
                 f"got {tuple(key.shape)}"
             )
-
-
-@contextmanager
-def full_precision(tensor: Tensor) -> Iterator[None]:
-    """No autocast on the tensor's device."""
-    with torch.autocast(tensor.device.type, enabled=False):
-        yield
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half precision becomes float32; float32 and float64 stay."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def bytes_of(*tensors: Tensor) -> int:

@@ -41,10 +41,8 @@ class Bases(NamedTuple):
         """The objects of an index (n,)."""
         return Bases(*(part.index_select(1, index.to(part.device)) for part in self))
 
-    def append(self, other: Bases | None) -> Bases:
+    def append(self, other: Bases) -> Bases:
         """These objects, then those of the other."""
-        if other is None:
-            return self
         return Bases(*(torch.cat(pair, dim=1) for pair in zip(self, other, strict=True)))
 
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmkd_ext.precision import at_least_float32, full_precision
 from mmkd_ext.registry import MODELS
 
-from .base import Seeds, VOSMemory, at_least_float32, bytes_of, full_precision
+from .base import Seeds, VOSMemory, bytes_of
 
 
 def frame_affinity(memory_key: Tensor, key: Tensor, topk: int | None = None) -> Tensor:
@@ -95,9 +96,12 @@ class FrameMemory(VOSMemory):
             )
         self._begin += [self.keys.shape[2]] * (value.shape[1] - self.num_objects)
         batch, before, channels, positions = self.values.shape
-        new = value.new_zeros(batch, value.shape[1] - before, channels, positions)
+        known = self.values
+        if value.shape[1] > before:
+            new = value.new_zeros(batch, value.shape[1] - before, channels, positions)
+            known = torch.cat([known, new], dim=1)
         self.keys = torch.cat([self.keys, key], dim=2)
-        self.values = torch.cat([torch.cat([self.values, new], dim=1), value], dim=3)
+        self.values = torch.cat([known, value], dim=3)
 
     def read(self, key: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`VOSMemory.read`."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmkd_ext.precision import at_least_float32, full_precision
 from mmkd_ext.registry import MODELS
 
-from .base import Seeds, VOSMemory, at_least_float32, bytes_of, full_precision
+from .base import Seeds, VOSMemory, bytes_of
 from .em import Bases, fresh_bases, read_bases, unit, weighted_em
 
 CLASSES = 2  # background and foreground, of each object
@@ -68,19 +69,18 @@ class SWEMMemory(VOSMemory):
             self._generators = [torch.Generator().manual_seed(int(one)) for one in seeds]
         self.first: Bases | None = None
         self.update: Bases | None = None
-        self._fresh: Bases | None = None  # added, but no frame was memorised since
         self._given: Tensor | None = None
         self._checked = False
 
     @property
     def num_objects(self) -> int:
         """See :attr:`VOSMemory.num_objects`."""
-        return sum(bases.num_objects for bases in (self._current, self._fresh) if bases is not None)
+        return 0 if self._current is None else self._current.num_objects
 
     @property
     def num_bytes(self) -> int:
         """See :attr:`VOSMemory.num_bytes`."""
-        banks = [bases for bases in (self.first, self.update, self._fresh) if bases is not None]
+        banks = [bases for bases in (self.first, self.update) if bases is not None]
         return bytes_of(*(part for bases in banks for part in bases))
 
     @property
@@ -105,8 +105,8 @@ class SWEMMemory(VOSMemory):
     def init(self, kappa: Tensor) -> None:
         """Give the initial keys of objects to come, instead of random ones.
 
-        The next :meth:`memorize` or :meth:`add` takes as many as it has new objects; what remains
-        serves the objects after them.
+        The next :meth:`memorize` takes as many as it has new objects; what remains serves the
+        objects after them.
 
         Args:
             kappa: (B, n, 2, Ck, K), for the next n objects; or for all N, known ones included.
@@ -122,29 +122,11 @@ class SWEMMemory(VOSMemory):
             )
         self._given = kappa
 
-    def add(self, count: int = 1) -> None:
-        """Append objects of which nothing is memorised yet; the next frame must be.
-
-        :meth:`memorize` does so by itself when it is given more objects than there are.
-
-        Raises:
-            ValueError: Before the first frame, when the number of channels is not known.
-        """
-        if self._current is None:
-            raise ValueError(
-                "SWEMMemory.add: nothing is memorised yet; the first memorize adds its objects"
-            )
-        batch, _, _, channels, _ = self._current.kappa.shape
-        self._add(count, batch, channels, self._current.nu.shape[3], self._current.kappa)
-
     def remove(self, index: Sequence[int]) -> None:
         """See :meth:`VOSMemory.remove`."""
         kept = self._kept(index)
-        known = 0 if self._current is None else self._current.num_objects
-        old, fresh = kept[kept < known], kept[kept >= known] - known
-        self.first = None if self.first is None else self.first.select(old)
-        self.update = None if self.update is None else self.update.select(old)
-        self._fresh = self._fresh.select(fresh) if self._fresh and len(fresh) else None
+        self.first = None if self.first is None else self.first.select(kept)
+        self.update = None if self.update is None else self.update.select(kept)
 
     def memorize(self, key: Tensor, value: Tensor, weights: Tensor) -> None:
         """See :meth:`VOSMemory.memorize`."""
@@ -160,11 +142,10 @@ class SWEMMemory(VOSMemory):
                     f"{wanted}, but got {(len(key), channels, value_channels)}; reset() it first"
                 )
         with full_precision(key):
-            missing = value.shape[1] - self.num_objects
-            if missing:
-                self._add(missing, len(key), channels, value_channels, key)
-            prior = self._fresh if self._current is None else self._current.append(self._fresh)
-            known = 0 if self.first is None else self.first.num_objects
+            prior, known = self._current, self.num_objects
+            if value.shape[1] > known or prior is None:
+                new = self._new(value.shape[1] - known, key, value_channels)
+                prior = new if prior is None else prior.append(new)
             result = weighted_em(
                 prior,
                 key.flatten(2),
@@ -175,7 +156,6 @@ class SWEMMemory(VOSMemory):
                 self.adaptive_ratio,
                 self.weight_topk,
             )
-        self._fresh = None
         if self.first is None:
             self.first = result
             return
@@ -188,11 +168,6 @@ class SWEMMemory(VOSMemory):
         state = self._current
         batch, channels = (None, None) if state is None else state.kappa.shape[0:4:3]
         self._check_query(key, batch, channels)
-        if self._fresh is not None:
-            raise ValueError(
-                f"SWEMMemory.read: {self._fresh.num_objects} objects were added, but no frame was "
-                "memorised since; memorize one that shows them first"
-            )
         key = at_least_float32(key)
         with full_precision(key):
             readout, similarity = read_bases(self._templates(), key.flatten(2), self.tau, self.topl)
@@ -204,15 +179,16 @@ class SWEMMemory(VOSMemory):
             return self.first
         return Bases(*(torch.cat(p, dim=4) for p in zip(self.first, self.update, strict=True)))
 
-    def _add(self, count: int, batch: int, channels: int, values: int, like: Tensor) -> None:
+    def _new(self, count: int, key: Tensor, values: int) -> Bases:
+        """The bases that new objects start from, of this key's kind and so many value channels."""
+        batch, channels = key.shape[:2]
         kappa = self._take_given(count, (batch, count, CLASSES, channels, self.num_bases))
         if kappa is None:
             # Variance 2 / K is the published draw; only the direction survives the normalisation.
             shape = (count, CLASSES, channels, self.num_bases)
             drawn = torch.stack([self._draw(shape, video, batch) for video in range(batch)])
             kappa = unit(drawn * (2 / self.num_bases) ** 0.5, dim=3)
-        new = fresh_bases(kappa.detach().to(like.device, like.dtype), values)
-        self._fresh = new if self._fresh is None else self._fresh.append(new)
+        return fresh_bases(kappa.detach().to(key.device, key.dtype), values)
 
     def _draw(self, shape: tuple[int, ...], video: int, batch: int) -> Tensor:
         if self._generators is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
+from mmkd_ext.atomic_file import replacing
 from mmkd_ext.registry import METRICS
 from mmkd_ext.vos.masks import YOUTUBE_VOS_PALETTE, write_mask
 from mmkd_ext.vos.metrics.sequence import VideoMetric, _array
@@ -112,12 +112,13 @@ class YouTubeVOSMetric(VideoMetric):
         if not is_main_process():
             return
         archive = self.outfile_prefix.with_name(self.outfile_prefix.name + ".zip")
-        draft = archive.with_name(archive.name + ".tmp")
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
+        with (
+            replacing(archive) as draft,
+            zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as file,  # PNGs are compressed already
+        ):
             for record in results:
                 for name in record["written"]:
                     file.write(self.outfile_prefix / name, name)
-        shutil.move(draft, archive)
         print_log(f"YouTubeVOSMetric: to hand in: {archive}", logger="current")
 
 

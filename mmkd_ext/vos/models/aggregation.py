@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmkd_ext.precision import at_least_float32, full_precision
+
 EPS = 1e-7  # the log-odds of 0 and 1 are finite, about -16.1 and 16.1
 # Of an object that is not there. The published -16.1 would leave it a share of a softened
 # distribution: in distillation, channels that stand for nothing would count.
@@ -48,9 +50,8 @@ class Aggregation(nn.Module):
         Returns:
             Log-odds (B, N + 1, H, W), background first, float32 at least.
         """
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
-        with torch.autocast(logits.device.type, enabled=False):
+        logits = at_least_float32(logits)
+        with full_precision(logits):
             probabilities = logits.sigmoid()
             if valid is None:
                 return soft_aggregation(probabilities)

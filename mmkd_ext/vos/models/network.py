@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmkd_ext.precision import at_least_float32
 from mmkd_ext.registry import MODELS, SCOPE
 
 from ..frame_sizes import FrameSizes
@@ -43,7 +43,9 @@ class SWEMNetwork(BaseModel):
     It holds no state of a video: that is the memory's, which :meth:`new_memory` makes. Its
     submodules fire once a frame and can be tapped: ``key_encoder`` (three maps), ``key_proj``,
     ``key_comp``, ``value_encoder``, ``fusion`` (context at stride 16), ``decoder.up_8_4`` (map at
-    stride 4), ``decoder`` and ``aggregation`` (log-odds of background and objects).
+    stride 4), ``decoder`` and ``aggregation`` (log-odds of background and objects). Through
+    ``memorized`` go the masks that are memorised of a clip: with
+    ``student_inputs='memorized(input)'`` a teacher memorises its student's masks.
 
     Args:
         key_encoder: Config of what gives the maps of stride 4, 8 and 16, such as
@@ -90,6 +92,7 @@ class SWEMNetwork(BaseModel):
         self.fusion = Fusion(2 * value_channels + similarity_channels, value_channels)
         self.decoder = Decoder(value_channels, f8, f4, decoder_channels)
         self.aggregation = Aggregation()
+        self.memorized = nn.Identity()
 
     def new_memory(self, seed: int | Sequence[int] | None = None) -> VOSMemory:
         """An empty memory, for one video or clip batch."""
@@ -118,9 +121,8 @@ class SWEMNetwork(BaseModel):
             index.gather(similarity).to(features.value.dtype),
         )
         logits = self.decoder(context, features.f8, features.f4, index)
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
-        return self.aggregation(index.scatter(sizes.logits(logits)).squeeze(2), index.valid)
+        logits = sizes.logits(at_least_float32(logits))
+        return self.aggregation(index.scatter(logits).squeeze(2), index.valid)
 
     def memorize(
         self,
@@ -128,6 +130,7 @@ class SWEMNetwork(BaseModel):
         image: Tensor,
         features: FrameFeatures,
         masks: Tensor,
+        channels: Tensor,
         sizes: FrameSizes,
         index: ObjectIndex,
         given: bool,
@@ -139,6 +142,7 @@ class SWEMNetwork(BaseModel):
             image: The network's image (B, 3, *sizes.padded).
             features: Of that image.
             masks: Probabilities, or one-hot, (B, N + 1, *sizes.output), background first.
+            channels: Where they are largest, (B, *sizes.output) int64.
             sizes: Of this frame.
             index: Which of the objects there are.
             given: The masks were given, and are no prediction: they are resized by nearest
@@ -146,13 +150,12 @@ class SWEMNetwork(BaseModel):
         """
         seen = sizes.masks(masks, "nearest" if given else "bilinear")
         value = self.value_encoder(image, seen, features.f16, index)
-        classes = masks.shape[1]
-        hard = F.one_hot(masks.detach().argmax(dim=1), classes).permute(0, 3, 1, 2)
-        hard = sizes.class_masks(hard.to(masks.dtype), "nearest")
-        soft = sizes.class_masks(masks, "bilinear") if given else seen
-        weights = class_weights(
-            hard[:, 1:], soft.detach()[:, 1:], tuple(int(n) for n in features.key.shape[2:])
-        )
+        size = tuple(int(n) for n in features.key.shape[2:])
+        # One map of numbers is resized, and not one map for each object.
+        hard = F.interpolate(sizes.class_channels(channels[:, None].float()), size=size)[:, 0]
+        hard = F.one_hot(hard.long(), masks.shape[1]).permute(0, 3, 1, 2)
+        soft = sizes.class_masks(masks) if given else seen
+        weights = class_weights(hard[:, 1:], soft.detach()[:, 1:], size)
         memory.memorize(features.key, value, weights)
 
 

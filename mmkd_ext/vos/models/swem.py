@@ -96,8 +96,8 @@ class SWEM(SWEMNetwork):
         self.loss_iou = None if loss_iou is None else build_part(loss_iou)
         self.memory_masks = memory_masks
         self.test_cfg = dict(test_cfg or {})
-        open_session(self, **self.test_cfg)  # refuses wrong options before a video begins
         self.seed = seed
+        self.new_session("")  # refuses wrong options before a video begins
         self._stream = _Stream()
 
     def forward(
@@ -148,8 +148,9 @@ class SWEM(SWEMNetwork):
                 outputs.append(self.segment(features, memory, sizes, index))
             if t + 1 < clip.length:
                 given = t == 0 or self.memory_masks == "ground_truth"
-                masks = clip.masks(t) if given else outputs[-1].softmax(dim=1)
-                self.memorize(memory, image, features, masks, sizes, index, given)
+                masks = self.memorized(clip.masks(t) if given else outputs[-1].softmax(dim=1))
+                channels = masks.detach().argmax(dim=1)
+                self.memorize(memory, image, features, masks, channels, sizes, index, given)
         return outputs
 
     def clip_losses(self, clip: Clip, logits: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -186,12 +187,7 @@ class SWEM(SWEMNetwork):
         video = str(sample.video)
         if sample.is_first:
             stream.video = video
-            stream.session = open_session(
-                self,
-                **self.test_cfg,
-                seed=self.seed + zlib.crc32(video.encode()),
-                output_size=tuple(sample.ori_shape[:2]),
-            )
+            stream.session = self.new_session(video, output_size=tuple(sample.ori_shape[:2]))
         if stream.session is None or stream.video != video:
             raise ValueError(
                 f"SWEM.predict: frame {getattr(sample, 'frame', '?')!r} of video {video!r} came "
@@ -210,6 +206,17 @@ class SWEM(SWEMNetwork):
         if sample.is_last:
             self._stream = _Stream()
         return list(data_samples)
+
+    def new_session(self, video: str, **options: Any) -> Session:
+        """A session of a video, as in testing.
+
+        Args:
+            video: Its name, from which the memory's seed follows.
+            options: Of :func:`~mmkd_ext.vos.augmented_session.open_session`, in place of what
+                ``test_cfg`` says.
+        """
+        seed = self.seed + zlib.crc32(video.encode())
+        return open_session(self, **{**self.test_cfg, "seed": seed, **options})
 
     def train(self, mode: bool = True) -> SWEM:
         """Set the mode; training ends a video that was being tested."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,12 @@ class ClipTransform(BaseTransform):
         results["imgs"], results["masks"] = imgs, masks
         return results
 
+    @abstractmethod
     def draw(self, height: int, width: int) -> Any:
         """Draw what is random, for frames of this size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(
         self, image: np.ndarray, mask: np.ndarray, drawn: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Change one image, (H, W, 3) uint8, and its mask, (H, W) uint8, as was drawn."""
-        raise NotImplementedError

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import torch
-
 _TOKEN = secrets.token_hex(4)  # tells this process from an earlier one with the same number
 _TEMPORARY = re.compile(r"^\..+\.tmp-(?P<host>[^~]+)~(?P<pid>\d+)~(?P<token>[0-9a-f]+)$")
 
@@ -27,11 +25,13 @@ def atomic_save(obj: Any, path: str | os.PathLike) -> None:
     Raises:
         OSError: The file system refused (full, read-only, ...); nothing has changed.
     """
+    import torch  # seconds; whoever only writes text need not wait for it
+
     path = Path(path).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(path.parent)
-        with _replacing(path) as file:
+        with replacing(path) as file:
             torch.save(obj, file)
     except (OSError, RuntimeError) as error:
         # A full disk reaches us as a RuntimeError of torch's zip writer.
@@ -40,9 +40,30 @@ def atomic_save(obj: Any, path: str | os.PathLike) -> None:
         ) from error
 
 
+@contextmanager
+def replacing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of ``path`` once it is complete, or not at all.
+
+    Args:
+        path: What is to be replaced, or made.
+        durable: Wait until it is on the disk, so that it survives a loss of power, too.
+    """
+    temporary = temporary_path(path)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        if durable:
+            move_into_place(temporary, path)
+        else:
+            os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def atomic_write_bytes(content: bytes, path: str | os.PathLike) -> None:
     """Replace a file in one step."""
-    with _replacing(Path(path)) as file:
+    with replacing(Path(path)) as file:
         file.write(content)
 
 
@@ -56,10 +77,15 @@ def temporary_path(path: Path) -> Path:
     return path.parent / f".{path.name}.tmp-{_host()}~{os.getpid()}~{_TOKEN}"
 
 
+def flush(path: Path) -> None:
+    """Wait until a file that is complete is on the disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def move_into_place(temporary: Path, path: Path) -> None:
     """Flush a file that is complete to the disk and give it its name."""
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
+    flush(temporary)
     os.replace(temporary, path)
     _sync_folder(path.parent)
 
@@ -75,18 +101,6 @@ def remove_stale_temporaries(folder: Path) -> None:
         ours_of_old = pid == os.getpid() and found["token"] != _TOKEN
         if ours_of_old or not _alive(pid):
             entry.unlink(missing_ok=True)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    temporary = temporary_path(path)
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-        move_into_place(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _sync_folder(folder: Path) -> None:
