@@ -47,7 +47,7 @@ FORMS = {
     ),
     "vos_digits": Form(
         module="mmkd_ext.demo_data.vos_digits",
-        version=1,
+        version=2,
         describe="clips of moving handwritten digits as a DAVIS-2017-style dataset",
     ),
 }

@@ -27,7 +27,7 @@ from mmkd_ext.demo_data import digits, scenes, textures
 from mmkd_ext.demo_data.scenes import SIZE, Picture, Scene, Sprite
 
 SEED = 20241105
-CLIPS = {"train": 64, "val": 8, "test": 12}
+CLIPS = {"train": 64, "val": 16, "test": 32}
 FRAMES = (12, 16)
 OBJECTS = (1, 2, 2, 3)  # one of these is drawn for each clip
 SIZES = (38, 46, 56)

@@ -17,16 +17,19 @@ MEMORIES = {
 }
 
 
-def distiller(memory, **losses):
-    student = tiny.config(memory_masks="ground_truth")
-    teacher = tiny.config(width=16, channels=24, memory_masks="ground_truth")
+def distiller(memory, masks="student", **losses):
+    """Both networks memorise the student's masks, or the ground truth."""
+    options = dict(memory_masks="ground_truth") if masks == "ground truth" else {}
+    student = tiny.config(**options)
+    teacher = tiny.config(width=16, channels=24, **options)
     teacher["memory"] = MEMORIES[memory]
+    given = dict(student_inputs="memorized(input)") if masks == "student" else {}
     torch.manual_seed(0)
     return MODELS.build(
         dict(
             type="mmkd_ext.Distiller",
             student=student,
-            teacher=dict(config=teacher),
+            teacher=dict(config=teacher, **given),
             losses=losses
             or dict(
                 f16=dict(type="MGDLoss", tap="key_encoder[2]", loss_weight=1e-3),
@@ -39,9 +42,11 @@ def distiller(memory, **losses):
     ).train()
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_features_and_logits_are_distilled(memory):
-    model = distiller(memory)
+@pytest.mark.parametrize(
+    ("memory", "masks"), [("swem", "student"), ("frames", "student"), ("swem", "ground truth")]
+)
+def test_features_and_logits_are_distilled(memory, masks):
+    model = distiller(memory, masks)
     assert {name: (m.student_channels, m.teacher_channels) for name, m in model.distill.items() if name != "kd"} == {
         "f16": (32, 64), "context": (16, 24), "up": (16, 24)
     }  # fmt: skip
@@ -67,11 +72,15 @@ def test_features_and_logits_are_distilled(memory):
         }  # fmt: skip
         # Three objects of two clips; the one that fills up is in no feature.
         assert all(output.shape[0] == 3 for _, output in side["fusion"])
-    # Both memorise the same masks: the ground truth.
-    for ours, theirs in zip(
-        taps["student"]["value_encoder"], taps["teacher"]["value_encoder"], strict=True
-    ):
-        assert torch.equal(ours[0][1], theirs[0][1])
+    # Both memorise the same masks: in the first frame those that are given.
+    memorised = [
+        [args[1].detach() for args, _ in taps[side]["value_encoder"]]
+        for side in ("student", "teacher")
+    ]
+    for ours, theirs in zip(*memorised, strict=True):
+        assert torch.equal(ours, theirs)
+    hard = [bool(((one == 0) | (one == 1)).all()) for one in memorised[0]]
+    assert hard == ([True] * 3 if masks == "ground truth" else [True, False, False])
 
     expected = 0.0
     pairs = zip(taps["student"]["aggregation"], taps["teacher"]["aggregation"], strict=True)
