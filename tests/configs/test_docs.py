@@ -114,7 +114,7 @@ def test_commands_name_what_exists(document):
         for package, name in re.findall(r"\bmim (?:train|test) (\w+) ([\w.-]+\.py)\b", command):
             names = [path.name for path in compat.package_configs(package).rglob("*.py")]
             assert names.count(name) == 1, command
-        for ours, name in re.findall(r"-m mmkd_ext (\w+)(?: ([\w.-]+\.py)\b)?", command):
+        for ours, name in re.findall(r"-m mmkd_ext ([\w-]+)(?: ([\w.-]+\.py)\b)?", command):
             assert ours in COMMANDS, command
             assert not name or len(compat.own_configs()[name.removesuffix(".py")]) == 1, command
 

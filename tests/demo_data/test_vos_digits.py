@@ -186,7 +186,7 @@ def test_the_config_reads_it_and_copying_the_first_mask_is_not_enough(root):
         copied.process(None, [dict(sample.to_dict(), pred_mask=mask)])
         perfect.process(None, [dict(sample.to_dict(), pred_mask=sample.gt_mask)])
     assert late >= 3
-    assert perfect.evaluate(12)["davis/JF"] == 1
-    figures = copied.evaluate(12)
+    assert perfect.evaluate(32)["davis/JF"] == 1
+    figures = copied.evaluate(32)
     assert 0.02 < figures["davis/J"] < 0.25
     assert figures["davis/F"] < 0.35

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmkd_ext import demo_data
 from mmkd_ext.apis.config import load_config
 from mmkd_ext.apis.shorten import epoch_options
-from mmkd_ext.registry import MODELS
+from mmkd_ext.registry import DATASETS, MODELS
 from mmkd_ext.vos.hooks.frame_skip import find_samplers
 from mmkd_ext.vos.masks import read_mask
 from tests.quiet_runner import quiet_runner
@@ -123,7 +123,10 @@ def tiny(name: str, folder: Path) -> Config:
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         loader.update(batch_size=1, num_workers=0, persistent_workers=False, pin_memory=False)
         if name.startswith("vos_digits"):
-            loader.dataset.data_root = "data/DAVIS"
+            dataset = loader.dataset.get("dataset", loader.dataset)
+            dataset.update(data_root="data/DAVIS", indices=None)  # there is one video
+            if dataset is not loader.dataset:
+                loader.dataset.times = 1
     shrink_pipelines(cfg.train_dataloader)
     by_epoch = "max_epochs" in cfg.train_cfg
     cfg.train_cfg.update({"max_epochs" if by_epoch else "max_iters": 1})
@@ -229,3 +232,9 @@ def test_the_demo_can_be_shortened_and_finds_its_teacher():
     assert counts["swem"] == counts["teacher"] > 3 * counts["baseline"]
     plain = load_config(CONFIGS["vos_digits_baseline"]).model
     assert distilled.model.student == plain
+    # An epoch is as long as the teacher's, on a quarter of the clips.
+    epochs = [load_config(CONFIGS[f"vos_digits_{name}"]) for name in ("teacher", "baseline")]
+    datasets = [DATASETS.build(cfg.train_dataloader.dataset) for cfg in epochs]
+    assert [len(dataset) for dataset in datasets] == [64, 64]
+    names = [[dataset.get_data_info(i)["video"] for i in range(64)] for dataset in datasets]
+    assert names[1] == names[0][:16] * 4
