@@ -1,0 +1,1 @@
+"""How far predicted flow is from the truth."""
