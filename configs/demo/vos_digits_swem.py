@@ -1,7 +1,7 @@
 # SWEM on moving digits, trained from scratch; the teacher is this, and the student is narrower.
 # Against the published network: trunks of width 16 (not 64), 16 bases (128), all channels an eighth or less.
 _base_ = [
-    '../_base_/vos_runtime.py',
+    '../_base_/mmkd_runtime.py',
     '../_base_/datasets/vos_digits.py',
     '../_base_/schedules/vos_digits.py',
 ]

@@ -1,7 +1,7 @@
 # SWEM from scratch on five sequences, tested on three others that look like none of them.
 # Against the published network: trunks of width 32 (not 64), 32 bases (128), all channels a quarter.
 _base_ = [
-    '../_base_/vos_runtime.py',
+    '../_base_/mmkd_runtime.py',
     '../_base_/datasets/davis16_part.py',
     '../_base_/schedules/swem_davis16_part.py',
 ]

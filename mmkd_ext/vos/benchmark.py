@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmkd_ext.frames.speed import MIB, SpeedMeter, SpeedReport, peak_mib, reset_peak
+
 from .models.network import SWEMNetwork
 from .session import VOSSession
-from .speed import MIB, SpeedMeter, peak_mib, reset_peak
 
 
 @dataclass
@@ -67,7 +68,7 @@ def follow(
         ValueError: More objects than fit, or what the session refuses.
     """
     device = next(model.parameters()).device
-    session, meter = VOSSession(model, **options), SpeedMeter(device)
+    session, meter = VOSSession(model, **options), SpeedMeter(device, SpeedReport())
     costs, mask = FrameCosts(), stripes(size, objects).to(device)
     for frame, image in enumerate(noise(frames, size)):
         image, before = image.to(device), meter.report.seconds

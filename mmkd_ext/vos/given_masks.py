@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mmkd_ext.frames.source import FrameSource
 from mmkd_ext.vos.datasets.video import mask_files
-from mmkd_ext.vos.frame_source import FrameSource
 from mmkd_ext.vos.masks import read_mask, read_palette
 
 

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.model import BaseDataPreprocessor
 from torch import nn
 
-from mmkd_ext.distill.checkpoint import read_checkpoint
-from mmkd_ext.distill.export import student_weights
-from mmkd_ext.distill.teacher import build_model, load_weights
-from mmkd_ext.distill.unwrap import student_of, unwrapped
+from mmkd_ext.distill.inference import network_for_inference
+from mmkd_ext.frames.progress import error_console, progress_bar
+from mmkd_ext.frames.source import FrameSource, check_image, open_frames
+from mmkd_ext.frames.speed import MIB, SpeedMeter, SpeedReport
 from mmkd_ext.vos.augmented_session import Session
 from mmkd_ext.vos.data_preprocessor import VOSDataPreprocessor
-from mmkd_ext.vos.frame_source import FrameSource, check_image, open_frames
 from mmkd_ext.vos.given_masks import GivenMasks, as_ids
 from mmkd_ext.vos.masks import Palette
 from mmkd_ext.vos.results import ResultWriter
-from mmkd_ext.vos.speed import SpeedMeter, SpeedReport
 
 DEFAULT_FPS = 24.0
+
+
+@dataclass
+class FollowingReport(SpeedReport):
+    """Of one video.
+
+    Attributes:
+        objects: That were followed in the end.
+        session_bytes: What is kept from one frame to the next.
+    """
+
+    objects: int = 0
+    session_bytes: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.speed}; {self.objects} objects in the end; kept between frames "
+            f"{self.session_bytes / MIB:.2f} MiB, peak {self.peak_mib:.0f} MiB"
+        )
 
 
 class VOSInferencer:
@@ -73,30 +89,15 @@ class VOSInferencer:
         amp: bool = False,
         seed: int | None = None,
     ) -> None:
-        given = isinstance(model, nn.Module)
-        self.model, self._preprocessor = _network(model)
-        if weights is not None:
-            state = student_weights(read_checkpoint(weights))
-            load_weights(self.model, state, type(self).__name__, str(weights))
-        elif not given:
-            print_log(
-                "VOSInferencer: no weights are given; the network's are random",
-                logger="current",
-                level=30,
-            )
-        if device is None and not given:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device is not None:
-            self.model.to(device)
+        self.model, self._preprocessor = _network(model, weights, device)
         self.device = next(self.model.parameters()).device
         self._preprocessor.to(self.device)
-        self.model.eval()
         chosen = dict(mem_every=mem_every, scales=scales, flip=flip, seed=seed)
         self._options = {name: value for name, value in chosen.items() if value is not None}
         if size != "config":
             self._options["size"] = size
         self.amp = amp
-        self.report: SpeedReport | None = None  # of the last video
+        self.report: FollowingReport | None = None  # of the last video
         self.reset()
 
     def __call__(
@@ -186,10 +187,12 @@ class VOSInferencer:
         session: Session,
         progress: bool,
     ) -> Iterator[np.ndarray]:
-        meter = SpeedMeter(self.device)
+        meter = SpeedMeter(self.device, FollowingReport())
         try:
             with ExitStack() as stack:
-                advance = stack.enter_context(_bar(source, progress))
+                advance = stack.enter_context(
+                    progress_bar(source.video or "video", source.total, progress)
+                )
                 if writer is not None:
                     stack.enter_context(writer)
                 for index, (name, image) in enumerate(source.frames):
@@ -215,53 +218,26 @@ class VOSInferencer:
                     level=30,
                 )
         finally:
-            self.report = meter.finish(len(session.objects), session.num_bytes)
+            meter.finish()
+            self.report = meter.report
+            self.report.objects = len(session.objects)
+            self.report.session_bytes = session.num_bytes
         if progress:
-            _console().print(f"{source.video or 'video'}: {self.report}", highlight=False)
+            error_console().print(f"{source.video or 'video'}: {self.report}", highlight=False)
 
 
-def _network(model: Any) -> tuple[nn.Module, VOSDataPreprocessor]:
+def _network(model: Any, weights: Any, device: Any) -> tuple[nn.Module, VOSDataPreprocessor]:
     """The network alone, and what normalises its images."""
-    if not isinstance(model, (nn.Module, Mapping, Config)):
-        model = str(model)
-    if not isinstance(model, nn.Module):
-        model, _ = build_model(model)
-    preprocessor = getattr(unwrapped(model), "data_preprocessor", None)
-    model = student_of(model)
+    model, preprocessor = network_for_inference(model, weights, device, "VOSInferencer")
     if not hasattr(model, "new_session"):
         raise ValueError(
             f"VOSInferencer: {type(model).__name__} is no network of video object segmentation; "
             "give one such as SWEM"
         )
-    if preprocessor is None or type(preprocessor) is BaseDataPreprocessor:
-        preprocessor = VOSDataPreprocessor()
+    preprocessor = preprocessor or VOSDataPreprocessor()
     if not isinstance(preprocessor, VOSDataPreprocessor):
         raise ValueError(
             f"VOSInferencer: the model's data preprocessor is {type(preprocessor).__name__}; "
             "frames are normalised by a VOSDataPreprocessor"
         )
     return model, preprocessor
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True, soft_wrap=True)
-
-
-@contextmanager
-def _bar(source: FrameSource, progress: bool) -> Iterator[Any]:
-    """A progress bar on terminals; yields what takes it one frame further."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-
-    console = _console()
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeLeft())
-    with Progress(
-        *columns,
-        TextColumn("{task.fields[state]}"),
-        console=console,
-        disable=not (progress and console.is_terminal),
-    ) as bar:
-        task = bar.add_task(source.video or "video", total=source.total, state="")
-        yield lambda state: bar.update(task, advance=1, state=state)

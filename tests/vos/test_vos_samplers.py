@@ -2,8 +2,8 @@
 
 import pytest
 
+from mmkd_ext.frames.dealing import deal
 from mmkd_ext.registry import DATA_SAMPLERS, DATASETS
-from mmkd_ext.vos.samplers.video_frames import deal
 
 from .video_files import TEST_PIPELINE, Square, write_davis
 

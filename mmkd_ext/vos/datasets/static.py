@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmkd_ext.frames.files import is_image
 from mmkd_ext.registry import DATASETS
-from mmkd_ext.vos.datasets.video import is_image
 from mmkd_ext.vos.masks import davis_palette
 
 

@@ -7,19 +7,17 @@ draws a clip from it. In test mode an index is a pair (video, frame), which
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.dataset import BaseDataset
 
+from mmkd_ext.frames.files import frame_files, natural
+from mmkd_ext.frames.video_file import VIDEO_SUFFIXES, count_frames
 from mmkd_ext.registry import DATASETS
-from mmkd_ext.vos.datasets.video_file import VIDEO_SUFFIXES, count_frames
 from mmkd_ext.vos.masks import VOID, merge_objects, object_ids, read_mask, read_palette
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 CLIP_ATTEMPTS = 5  # to draw a clip with an object in its first frame, as the reference does
 EVERYTHING = "all"  # that whole mask is given, whatever ids it holds
 
@@ -258,34 +256,10 @@ def read_list(path: str | Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def frame_files(folder: Path) -> list[Path]:
-    """The images of a folder, in the natural order of their names; hidden files are none.
-
-    Raises:
-        ValueError: Two images have one name, such as ``1.jpg`` and ``1.png``.
-    """
-    files = [path for path in folder.iterdir() if is_image(path)]
-    files.sort(key=lambda path: natural(path.name))
-    twice = [name for name, count in Counter(path.stem for path in files).items() if count > 1]
-    if twice:
-        raise ValueError(f"{folder}: several images are called {twice[0]}; a frame is one image")
-    return files
-
-
 def mask_files(folder: Path) -> list[Path]:
     """The PNGs of a folder by name, none if there is no folder; hidden files are none."""
     files = folder.glob("*.png") if folder.is_dir() else ()
     return sorted(path for path in files if not path.name.startswith("."))
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is an image, by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def natural(name: str) -> list:
-    """A sort key which puts frame10 after frame9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _existing(folder: str | Path) -> Path:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmkd_ext.frames.files import natural
 from mmkd_ext.registry import DATASETS
-from mmkd_ext.vos.datasets.video import VOSVideoDataset, natural, read_list
+from mmkd_ext.vos.datasets.video import VOSVideoDataset, read_list
 from mmkd_ext.vos.masks import YOUTUBE_VOS_PALETTE
 
 

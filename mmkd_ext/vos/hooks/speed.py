@@ -13,9 +13,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmkd_ext.distill.unwrap import student_of
+from mmkd_ext.frames.speed import peak_mib, reset_peak, wait
 from mmkd_ext.registry import HOOKS
 from mmkd_ext.vos.masks import object_ids
-from mmkd_ext.vos.speed import peak_mib, reset_peak, wait
 from mmkd_ext.vos.structures import VOSDataSample
 
 

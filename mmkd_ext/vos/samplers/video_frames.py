@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
+from mmkd_ext.frames.dealing import deal
 from mmkd_ext.registry import DATA_SAMPLERS
 from mmkd_ext.vos.datasets.video import VOSVideoDataset
 
@@ -48,14 +49,3 @@ class VideoFrameSampler(Sampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Nothing depends on the epoch."""
-
-
-def deal(counts: Sequence[int], players: int) -> list[list[int]]:
-    """Deal videos of these lengths out to ``players``; each hand is in ascending order."""
-    hands: list[list[int]] = [[] for _ in range(players)]
-    loads = [0] * players
-    for video in sorted(range(len(counts)), key=lambda index: (-counts[index], index)):
-        player = loads.index(min(loads))
-        hands[player].append(video)
-        loads[player] += counts[video]
-    return [sorted(hand) for hand in hands]

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
+from mmkd_ext.frames.reading import read_image
 from mmkd_ext.registry import TRANSFORMS
-from mmkd_ext.vos.transforms.reading import read_ids, read_image
+from mmkd_ext.vos.transforms.reading import read_ids
 
 
 @TRANSFORMS.register_module()

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
+from mmkd_ext.frames.reading import read_image
+from mmkd_ext.frames.video_file import VideoFile
 from mmkd_ext.registry import TRANSFORMS
 from mmkd_ext.vos.datasets.video import EVERYTHING
-from mmkd_ext.vos.datasets.video_file import VideoFile
 from mmkd_ext.vos.masks import VOID, keep_ids, object_ids
 from mmkd_ext.vos.structures import VOSDataSample
-from mmkd_ext.vos.transforms.reading import read_ids, read_image
+from mmkd_ext.vos.transforms.reading import read_ids
 
 
 @TRANSFORMS.register_module()

@@ -9,10 +9,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
+from mmkd_ext.frames.reading import read_image
 from mmkd_ext.registry import TRANSFORMS
 from mmkd_ext.vos.masks import read_binary_mask
 from mmkd_ext.vos.transforms.geometric import resize
-from mmkd_ext.vos.transforms.reading import read_image
 
 Cutout = tuple[np.ndarray, np.ndarray]  # image (h, w, 3) uint8 and mask (h, w) uint8 of 0 and 1
 

@@ -21,16 +21,12 @@ class SpeedReport:
     Attributes:
         frames: That were gone through.
         seconds: For all of them; reading and writing files does not count.
-        objects: That were followed in the end.
-        session_bytes: What is kept from one frame to the next.
         peak_mib: Highest memory: of the GPU since the video began, else of the process in its life.
         device: Where.
     """
 
     frames: int = 0
     seconds: float = 0.0
-    objects: int = 0
-    session_bytes: int = 0
     peak_mib: float = 0.0
     device: str = "cpu"
 
@@ -40,18 +36,25 @@ class SpeedReport:
         return self.frames / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
-        return (
-            f"{self.frames} frames, {self.fps:.2f} frames per second on {self.device}; "
-            f"{self.objects} objects in the end; kept between frames "
-            f"{self.session_bytes / MIB:.2f} MiB, peak {self.peak_mib:.0f} MiB"
-        )
+        return f"{self.speed}; peak {self.peak_mib:.0f} MiB"
+
+    @property
+    def speed(self) -> str:
+        """Frames and their speed, in words."""
+        return f"{self.frames} frames, {self.fps:.2f} frames per second on {self.device}"
 
 
 class SpeedMeter:
-    """Time the frames of a video; other work between them does not count."""
+    """Time the frames of a video; other work between them does not count.
 
-    def __init__(self, device: torch.device) -> None:
-        self.report = SpeedReport(device=str(device))
+    Args:
+        device: Where the work is done; it is waited for.
+        report: What is filled in.
+    """
+
+    def __init__(self, device: torch.device, report: SpeedReport) -> None:
+        self.report = report
+        self.report.device = str(device)
         self._device = device
         reset_peak(device)
 
@@ -65,11 +68,9 @@ class SpeedMeter:
         self.report.seconds += time.perf_counter() - began
         self.report.frames += 1
 
-    def finish(self, objects: int, session_bytes: int) -> SpeedReport:
-        """The report."""
-        self.report.objects, self.report.session_bytes = objects, session_bytes
+    def finish(self) -> None:
+        """Note the memory."""
         self.report.peak_mib = peak_mib(self._device)
-        return self.report
 
 
 def reset_peak(device: torch.device) -> None:

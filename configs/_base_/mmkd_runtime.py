@@ -1,4 +1,4 @@
-# Video object segmentation has no task library beneath it: the package's own scope, mmengine's defaults.
+# Tasks of our own have no task library beneath them: the package's scope, mmengine's defaults.
 default_scope = 'mmkd_ext'
 custom_imports = dict(imports=['mmkd_ext'], allow_failed_imports=False)
 env_cfg = dict(

@@ -12,9 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmkd_ext.vos.datasets.video import IMAGE_SUFFIXES, frame_files
-from mmkd_ext.vos.datasets.video_file import VIDEO_SUFFIXES
-from mmkd_ext.vos.transforms.reading import read_image
+from mmkd_ext.frames.files import IMAGE_SUFFIXES, frame_files
+from mmkd_ext.frames.reading import read_image
+from mmkd_ext.frames.video_file import VIDEO_SUFFIXES
 
 
 @dataclass
@@ -40,7 +40,8 @@ def open_frames(frames: Any) -> FrameSource:
     """Open a video and read its first frame.
 
     Args:
-        frames: A folder of images, a video file, or an iterable of (H, W, 3) uint8 RGB.
+        frames: A folder of images, a video file, or an iterable of (H, W, 3) uint8 RGB or of image
+            files.
 
     Raises:
         ValueError: There are no frames, or they cannot be read.
@@ -58,8 +59,15 @@ def open_frames(frames: Any) -> FrameSource:
             f"{type(frames).__name__}"
         )
     total = len(frames) if hasattr(frames, "__len__") else None
-    images = ((f"{index:05d}", image) for index, image in enumerate(frames))
+    images = (_named(index, image) for index, image in enumerate(frames))
     return _begun("frames: the iterable holds no frames", "", images, total=total)
+
+
+def _named(index: int, image: Any) -> tuple[str, Any]:
+    """An item of an iterable: a file is called by its name, an array by its number."""
+    if isinstance(image, (str, PathLike)):
+        return Path(image).stem, read_image(str(image))
+    return f"{index:05d}", image
 
 
 def check_image(image: Any, where: str) -> np.ndarray:
