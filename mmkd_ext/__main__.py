@@ -21,6 +21,7 @@ COMMANDS = {
     "export": ("mmkd_ext.apis.export", "write the student as a slim checkpoint with its config"),
     "vos-infer": ("mmkd_ext.apis.vos_infer", "follow objects through a video, given their masks"),
     "vos-benchmark": ("mmkd_ext.apis.vos_benchmark", "frames per second and memory of following"),
+    "flow-infer": ("mmkd_ext.apis.flow_infer", "optical flow of images and videos"),
     "doctor": ("mmkd_ext.doctor", "check the installation, with remedies"),
 }
 

@@ -31,6 +31,10 @@ MODELS = Registry(
     scope=SCOPE,
     locations=[
         "mmkd_ext.distill",
+        "mmkd_ext.flow.data_preprocessor",
+        "mmkd_ext.flow.losses",
+        "mmkd_ext.flow.learnable_cost_volume",
+        "mmkd_ext.flow.models",
         "mmkd_ext.losses",
         "mmkd_ext.models",
         "mmkd_ext.vos.data_preprocessor",
@@ -43,29 +47,45 @@ HOOKS = Registry(
     "hook",
     parent=MMENGINE_HOOKS,
     scope=SCOPE,
-    locations=["mmkd_ext.hooks", "mmkd_ext.vos.hooks"],
+    locations=["mmkd_ext.hooks", "mmkd_ext.flow.hooks", "mmkd_ext.vos.hooks"],
 )
-LOOPS = Registry("loop", parent=MMENGINE_LOOPS, scope=SCOPE)
+LOOPS = Registry("loop", parent=MMENGINE_LOOPS, scope=SCOPE, locations=["mmkd_ext.search.loop"])
 DATASETS = Registry(
     "dataset",
     parent=MMENGINE_DATASETS,
     scope=SCOPE,
-    locations=["mmkd_ext.demo_data", "mmkd_ext.datasets", "mmkd_ext.vos.datasets"],
+    locations=[
+        "mmkd_ext.demo_data",
+        "mmkd_ext.datasets",
+        "mmkd_ext.flow.datasets",
+        "mmkd_ext.vos.datasets",
+    ],
 )
 DATA_SAMPLERS = Registry(
     "data sampler",
     parent=MMENGINE_DATA_SAMPLERS,
     scope=SCOPE,
-    locations=["mmkd_ext.vos.samplers"],
+    locations=["mmkd_ext.flow.samplers", "mmkd_ext.vos.samplers"],
 )
 TRANSFORMS = Registry(
-    "transform", parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=["mmkd_ext.vos.transforms"]
+    "transform",
+    parent=MMENGINE_TRANSFORMS,
+    scope=SCOPE,
+    locations=["mmkd_ext.flow.transforms", "mmkd_ext.vos.transforms"],
 )
 METRICS = Registry(
-    "metric", parent=MMENGINE_METRICS, scope=SCOPE, locations=["mmkd_ext.vos.metrics"]
+    "metric",
+    parent=MMENGINE_METRICS,
+    scope=SCOPE,
+    locations=["mmkd_ext.flow.metrics", "mmkd_ext.vos.metrics"],
 )
 EVALUATOR = Registry("evaluator", parent=MMENGINE_EVALUATOR, scope=SCOPE)
-VISUALIZERS = Registry("visualizer", parent=MMENGINE_VISUALIZERS, scope=SCOPE)
+VISUALIZERS = Registry(
+    "visualizer",
+    parent=MMENGINE_VISUALIZERS,
+    scope=SCOPE,
+    locations=["mmkd_ext.flow.visualization"],
+)
 # Empty: without a child of the name, mmengine warns of every config with our default scope.
 VISBACKENDS = Registry("vis_backend", parent=MMENGINE_VISBACKENDS, scope=SCOPE)
 OPTIMIZERS = Registry("optimizer", parent=MMENGINE_OPTIMIZERS, scope=SCOPE)

@@ -30,6 +30,15 @@ def _first_instances():
     return {kind: kind._instance_dict.copy() for kind in _kinds(ManagerMixin)}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _few_flow_digits():
+    """All of the image pairs take half a minute to make, and no test needs them."""
+    from tests.demo_data import small_flow_digits
+
+    if "mmkd_ext-tests-" in os.environ["MMKD_DEMO_ROOT"]:
+        small_flow_digits.make()
+
+
 def _kinds(kind):
     """The class and all its subclasses: each keeps its own instances."""
     return [kind, *(found for child in kind.__subclasses__() for found in _kinds(child))]

@@ -50,6 +50,11 @@ FORMS = {
         version=2,
         describe="clips of moving handwritten digits as a DAVIS-2017-style dataset",
     ),
+    "flow_digits": Form(
+        module="mmkd_ext.demo_data.flow_digits",
+        version=1,
+        describe="image pairs of moving handwritten digits as a FlyingChairs-style dataset",
+    ),
 }
 
 

@@ -18,6 +18,13 @@ def background(random: np.random.RandomState, height: int, width: int) -> np.nda
     """Draw an image of two similar dark colours mixed by a random pattern, (H, W, 3)."""
     first = random.randint(*PAPER_LEVELS, size=3)
     second = first + random.randint(-COLOUR_CONTRAST, COLOUR_CONTRAST + 1, size=3)
+    return mixture(random, first, second, height, width)
+
+
+def mixture(
+    random: np.random.RandomState, first: np.ndarray, second: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """Draw an image of two colours, (3,) integers, mixed by a random pattern, (H, W, 3)."""
     pattern = PATTERNS[random.randint(len(PATTERNS))](random, height, width).astype(np.int64)
     # No pattern is drawn with a ruler: clouds over it, and every pixel has some grain.
     pattern = (2 * pattern + clouds(random, height, width)) // 3

@@ -1,4 +1,4 @@
-"""Optical flow: file formats, error measures, colours, and the learnable cost volume.
+"""Optical flow: RAFT and the learnable cost volume as a task of the OpenMMLab stack.
 
 Flow is a numpy array (H, W, 2) float32 in pixels: u to the right, then v downwards. The names below
 are imported when they are first used (PEP 562), so that importing the package costs nothing.
@@ -8,7 +8,11 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "FlowDataSample": "structures",
+    "FlowInferencer": "inferencer",
     "LearnableCostVolume": "learnable_cost_volume",
+    "RAFT": "models",
+    "build_raft": "models",
     "end_point_error": "metrics.functional",
     "flow_to_color": "color",
     "outlier_rate": "metrics.functional",

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mmkd_ext.precision import at_least_float32, full_precision
+from mmkd_ext.registry import MODELS
 
 
+@MODELS.register_module()
 class LearnableCostVolume(nn.Module):
     r"""Elliptical inner product of features, :math:`f_1^\top W f_2`.
 

@@ -22,19 +22,32 @@ def test_help_and_unknown_command(tmp_path):
         "export",
         "vos-infer",
         "vos-benchmark",
+        "flow-infer",
         "doctor",
     ):
         assert f"\n  {command} " in printed
     printed = mmkd("trian", cwd=tmp_path, code=2)
     assert printed == (
         "error: no command 'trian'. Did you mean 'train'? "
-        "There is demo, train, test, taps, compare, export, vos-infer, vos-benchmark, doctor.\n"
+        "There is demo, train, test, taps, compare, export, vos-infer, vos-benchmark, "
+        "flow-infer, doctor.\n"
     )
 
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "train", "test", "taps", "compare", "export", "vos-infer", "vos-benchmark", "doctor"],
+    [
+        "demo",
+        "train",
+        "test",
+        "taps",
+        "compare",
+        "export",
+        "vos-infer",
+        "vos-benchmark",
+        "flow-infer",
+        "doctor",
+    ],
 )
 def test_every_command_has_help(command, tmp_path):
     assert f"usage: python -m mmkd_ext {command} [-h]" in mmkd(command, "-h", cwd=tmp_path)

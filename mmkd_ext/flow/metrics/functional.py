@@ -56,7 +56,20 @@ def outlier_rate(pred: np.ndarray, gt: np.ndarray, valid: np.ndarray | None = No
     pred, gt, valid = _checked(pred, gt, valid)
     errors = _some(np.linalg.norm(pred[valid] - gt[valid], axis=1))
     lengths = np.linalg.norm(gt[valid], axis=1)
-    return float(100 * ((errors > OUTLIER_PIXELS) & (errors > OUTLIER_SHARE * lengths)).mean())
+    return float(100 * outliers(errors, lengths).mean())
+
+
+def outliers(errors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Which vectors are outliers as KITTI 2015 counts them.
+
+    Args:
+        errors: (M,) end-point errors in pixels.
+        lengths: (M,) lengths of the true vectors in pixels.
+
+    Returns:
+        (M,) bool.
+    """
+    return (errors > OUTLIER_PIXELS) & (errors > OUTLIER_SHARE * lengths)
 
 
 def _checked(
