@@ -35,6 +35,7 @@ MODELS = Registry(
         "mmkd_ext.flow.losses",
         "mmkd_ext.flow.learnable_cost_volume",
         "mmkd_ext.flow.models",
+        "mmkd_ext.flow.nas",
         "mmkd_ext.losses",
         "mmkd_ext.models",
         "mmkd_ext.vos.data_preprocessor",

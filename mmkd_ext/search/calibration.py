@@ -1,0 +1,64 @@
+"""Running statistics of batch norms for the sub-network that is active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def averaging_batch_norms(model: nn.Module) -> Iterator[None]:
+    """Replace running statistics by the mean over the batches that run inside; all count alike.
+
+    Source: Yu and Huang, "Universally Slimmable Networks and Improved Training Techniques", ICCV
+    2019, arXiv:1903.05134, section 3.4.
+
+    Args:
+        model: Its batch norms that track statistics; the rest keeps its mode.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    before = [(norm.momentum, norm.training) for norm in norms]
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's word for a mean over all batches
+            norm.train()
+        yield
+    finally:
+        for norm, (momentum, training) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.train(training)
+
+
+class Calibration:
+    """Runs some batches of a loader through the active sub-network to take its statistics.
+
+    Args:
+        dataloader: Of the batches, not shuffled; best of training data.
+        batches: How many.
+        calibrating: Makes, of a model, the context in which they run.
+    """
+
+    def __init__(
+        self,
+        dataloader: Iterable,
+        batches: int,
+        calibrating: Callable[[nn.Module], AbstractContextManager] = averaging_batch_norms,
+    ) -> None:
+        self.dataloader = dataloader
+        self.batches = batches
+        self.calibrating = calibrating
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> None:
+        """Calibrate a model, which has ``test_step``; it is in eval mode then."""
+        model.eval()
+        with self.calibrating(model):
+            for batch in islice(self.dataloader, self.batches):
+                model.test_step(batch)
+        model.eval()
