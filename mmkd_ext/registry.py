@@ -12,6 +12,7 @@ from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
@@ -43,6 +44,12 @@ MODELS = Registry(
         "mmkd_ext.vos.memory",
         "mmkd_ext.vos.models",
     ],
+)
+MODEL_WRAPPERS = Registry(
+    "model wrapper",
+    parent=MMENGINE_MODEL_WRAPPERS,
+    scope=SCOPE,
+    locations=["mmkd_ext.distill"],
 )
 HOOKS = Registry(
     "hook",
@@ -104,6 +111,7 @@ __all__ = [
     "LOOPS",
     "METRICS",
     "MODELS",
+    "MODEL_WRAPPERS",
     "OPTIMIZERS",
     "OPTIM_WRAPPERS",
     "OPTIM_WRAPPER_CONSTRUCTORS",

@@ -14,4 +14,4 @@ train_dataloader = dict(
         _delete_=True,
         type='RepeatDataset',
         times=4,
-        dataset=dict(_base_.train_dataloader.dataset, indices=120)))
+        dataset=dict(_base_.train_dataloader.dataset, indices=40)))

@@ -18,6 +18,6 @@ model = dict(
     iters=6,
     test_cfg=dict(iters=8))
 default_hooks = dict(
-    logger=dict(type='LoggerHook', interval=40),
-    checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=6, max_keep_ckpts=2))
+    logger=dict(type='LoggerHook', interval=20),
+    checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=18, max_keep_ckpts=2))
 randomness = dict(seed=0)

@@ -1,11 +1,11 @@
-# The teacher: flow_digits_raft.py, trained twice as long and kept where flow_digits_distill.py looks for
+# The teacher: flow_digits_raft.py, trained a third longer and kept where flow_digits_distill.py looks for
 # it; --work-dir puts it elsewhere.
 _base_ = './flow_digits_raft.py'
 work_dir = _base_.demo_root + '/teachers'
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=2, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=4, convert_to_iter_based=True),
     dict(
-        type='LinearLR', start_factor=1.0, end_factor=0.01, begin=2, end=48,
+        type='LinearLR', start_factor=1.0, end_factor=0.01, begin=4, end=48,
         convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=48, val_interval=12)

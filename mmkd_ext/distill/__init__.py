@@ -2,6 +2,7 @@
 
 from .checkpoint import CheckpointError, read_checkpoint
 from .distiller import Distiller
+from .passes import PassesDataParallel
 from .schedule import LossSchedule, Progress
 from .tap_spec import Tap, TapError
 from .teacher import EMATeacher, Teacher
@@ -11,6 +12,7 @@ __all__ = [
     "Distiller",
     "EMATeacher",
     "LossSchedule",
+    "PassesDataParallel",
     "Progress",
     "Tap",
     "TapError",

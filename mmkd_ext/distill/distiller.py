@@ -10,13 +10,14 @@ Validation, test and inference are the student alone.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mmkd_ext.registry import MODELS
@@ -25,6 +26,7 @@ from .build import LossTerm, build_losses, plan_losses
 from .checkpoint import install_reader
 from .inherit import inherit_weights, inheritance
 from .optim import install as install_optimizer_view
+from .passes import passes_of, train_in_passes
 from .probe import untouched_random_state
 from .schedule import Progress, factor_of
 from .student_state import StudentState
@@ -106,6 +108,7 @@ class Distiller(StudentState, BaseModel):
             member.watch(self._tap_sources(name), student)
         self.recorder = Recorder(student, self._tap_sources(None), "student")
         self._reported: set[str] = set()  # losses whose taps were described and checked
+        self._shared_taps: dict[str, Any] | None = None  # of the teachers, see sharing_teachers
 
     def _tap_sources(self, teacher: str | None) -> list[str]:
         """What to record of the student (None) or in a teacher."""
@@ -131,6 +134,25 @@ class Distiller(StudentState, BaseModel):
         if self.inherit is not None:
             name, modules = self.inherit
             inherit_weights(self.student, self.teachers[name].model, modules, name)
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Mmengine's; in several passes where the student has several."""
+        passes = passes_of(self.student)
+        if passes is None:
+            return super().train_step(data, optim_wrapper)
+        return train_in_passes(self, passes, data, optim_wrapper)
+
+    @contextmanager
+    def sharing_teachers(self) -> Iterator[None]:
+        """Run the teachers in the first loss forward inside, for all that follow.
+
+        For several passes of the student over one batch; the others' taps fire as often.
+        """
+        self._shared_taps = {}
+        try:
+            yield
+        finally:
+            self._shared_taps = None
 
     def forward(
         self, inputs: Any, data_samples: list | None = None, mode: str = "tensor"
@@ -174,9 +196,12 @@ class Distiller(StudentState, BaseModel):
                 outputs = student(inputs, data_samples, mode="loss")
             results = self._weigh_student(outputs)
             student_taps = self.student_taps(active)
-            teacher_taps: dict[str, Any] = {}
-            for name in self.teachers:
-                teacher_taps |= self.teacher_taps(name, active, inputs, data_samples)
+            teacher_taps = dict(self._shared_taps or {})
+            if not teacher_taps:
+                for name in self.teachers:
+                    teacher_taps |= self.teacher_taps(name, active, inputs, data_samples)
+            if self._shared_taps is not None:
+                self._shared_taps = teacher_taps
         finally:
             self.forget_taps()
         for term in self.terms:

@@ -7,17 +7,17 @@ demo_root = str(demo_data.data_root())
 dataset_type = 'mmkd_ext.FlyingChairsDataset'
 data_preprocessor = dict(type='mmkd_ext.FlowDataPreprocessor')
 
-# FlyingChairs' augmentations, milder: images are 128x160, and training is short.
+# FlyingChairs' augmentations, milder: images are 192x256, and training is short.
 train_pipeline = [
     dict(type='mmkd_ext.LoadFlowPair'),
     dict(type='mmkd_ext.LoadFlowAnnotations'),
     dict(
         type='mmkd_ext.FlowColorJitter',
         brightness=0.2, contrast=0.2, saturation=0.2, hue=0.08, asymmetric_prob=0.1),
-    dict(type='mmkd_ext.FlowErase', prob=0.3, sizes=(10, 25), max_boxes=1),
+    dict(type='mmkd_ext.FlowErase', prob=0.3, sizes=(15, 40), max_boxes=1),
     dict(
         type='mmkd_ext.FlowResizeCrop',
-        crop_size=(96, 128), scale_range=(-0.1, 0.3), spatial_prob=0.5, max_stretch=0.1),
+        crop_size=(160, 208), scale_range=(-0.2, 0.3), spatial_prob=0.5, max_stretch=0.1),
     dict(type='mmkd_ext.FlowRandomFlip', horizontal_prob=0.5, vertical_prob=0.1),
     dict(type='mmkd_ext.PackFlowInputs'),
 ]
@@ -28,7 +28,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=6,
+    batch_size=4,
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
@@ -39,7 +39,7 @@ train_dataloader = dict(
         split='train',
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,

@@ -13,12 +13,14 @@ from .network import check_network, elastic_encoders, rest_params, set_genotype
 from .space import FlowNASSpace
 from .state_dict import rename_published_keys
 from .static_encoder import StaticFlowEncoder
+from .supernet import FlowNASSupernet
 
 __all__ = [
     "FLOWNAS_K",
     "FLOWNAS_S",
     "ElasticFlowEncoder",
     "FlowNASSpace",
+    "FlowNASSupernet",
     "Genotype",
     "StaticFlowEncoder",
     "calibrating",
