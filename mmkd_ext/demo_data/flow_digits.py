@@ -1,6 +1,6 @@
 """The digit world as pairs of images with exact optical flow, in FlyingChairs' form.
 
-    flow_digits/data/<pair>_img1.ppm, <pair>_img2.ppm     128x160 (H x W); <pair> from 00001 on
+    flow_digits/data/<pair>_img1.ppm, <pair>_img2.ppm     192x256 (H x W); <pair> from 00001 on
     flow_digits/data/<pair>_flow.flo                      from the first to the second
     flow_digits/data/<pair>_occ1.png                      255 = occluded, else 0
     flow_digits/FlyingChairs_train_val.txt                a line a pair: 1 = train, 2 = val
@@ -26,27 +26,27 @@ from mmkd_ext.demo_data import digits, layers, scenes, textures
 from mmkd_ext.demo_data.layers import Affine, Layer, Pair
 
 SEED = 20250217
-HEIGHT, WIDTH = 128, 160
-PAIRS = {"train": 480, "val": 32, "test": 64}
+HEIGHT, WIDTH = 192, 256  # a network that works at an eighth of it still sees 24 x 32 places
+PAIRS = {"train": 160, "val": 24, "test": 32}
 TEST = "test"  # the split that has a folder of its own
 SPLIT_FILE = "FlyingChairs_train_val.txt"
 SPLIT_VALUES = {"train": 1, "val": 2}
 DIGITS = (3, 6)  # from, to
 SPOTS = (0, 1)
-SIZES = (44, 54, 66)  # sides of a layer, in pixels; a digit's strokes are about an eighth
-MARGIN = 12  # of the background around the image, in pixels: so it never ends in sight
+SIZES = (70, 86, 106)  # sides of a layer, in pixels; a digit's strokes are about an eighth
+MARGIN = 20  # of the background around the image, in pixels: so it never ends in sight
 UNIT = 8  # to the pixel: places and shifts are whole numbers of 1/UNIT
 TURN_UNIT = 1000  # tangents of half an angle likewise
 # At most: shift along each axis in 1/UNIT pixels, tangent of half the angle, zoom in hundredths.
-BACKGROUND_MOTION = (6 * UNIT, 13, 3)  # 13 / 1000: 1.5 degrees
-LAYER_MOTION = (10 * UNIT, 87, 10)  # 87 / 1000: 10 degrees
+BACKGROUND_MOTION = (10 * UNIT, 13, 3)  # 13 / 1000: 1.5 degrees
+LAYER_MOTION = (16 * UNIT, 87, 10)  # 87 / 1000: 10 degrees
 TILT = 130  # in the first image, at most: 15 degrees
 
 DARK = (5, 75)  # channels of a background's darkest colour
 CONTRAST = (30, 110)  # from a texture's one colour to the other, in each channel
 LIGHTER = 80  # in luminance: a layer's lightest colour, than nearly all of the background
 WHITEST = 245  # luminance
-PATCH = 7  # pixels to a cell of the noise that patches come from
+PATCH = 11  # pixels to a cell of the noise that patches come from
 STEEPNESS = 6  # of their edges
 
 

@@ -81,7 +81,7 @@ def test_the_flow_of_each_layer_is_affine_and_as_large_as_it_should_be(pairs, wo
             assert low - 1e-4 < zoom < high + 1e-4
             assert abs(angle) < most
             np.testing.assert_allclose(matrix.T @ matrix, zoom**2 * np.eye(2), atol=1e-4)
-            assert np.linalg.norm(flow, axis=1).max() < (12 if index == 0 else 28)
+            assert np.linalg.norm(flow, axis=1).max() < (20 if index == 0 else 45)
             motion = scene[index].motion
             np.testing.assert_allclose(found.T[:, 2], [motion.x0, motion.y0], atol=1e-3)
 
@@ -93,7 +93,7 @@ def test_every_pair_is_the_same_on_every_machine(pairs):
         hashlib.sha256(b"".join(a.tobytes() for a in (*p.images, p.flow, p.occluded))).hexdigest()
         for p in (pairs[3], again)
     )
-    assert first == second == "5df61179664cb2d457ccf90766fecbe43aaae7cf209a6e3550f05ee97dc9ad3c"
+    assert first == second == "490268aae0bff40696ac263393bf8a17f7f95c40f798607b52886b9f2f600bd2"
     assert len({pair.images[0].tobytes() for pair in pairs}) == len(pairs)
 
 
@@ -126,8 +126,8 @@ def test_classic_flow_finds_most_of_it_but_not_all(pairs):
         first, second = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in pair.images)
         zero.append(end_point_error(np.zeros_like(pair.flow), pair.flow))
         found.append(end_point_error(dis.calc(first, second, None), pair.flow))
-    assert 4 < np.mean(zero) < 8
-    assert 0.5 < np.mean(found) < 2.5
+    assert 6 < np.mean(zero) < 12
+    assert 0.5 < np.mean(found) < 4
 
 
 def test_it_is_laid_out_as_flying_chairs(root):
@@ -144,12 +144,12 @@ def test_it_is_laid_out_as_flying_chairs(root):
         pair = flow_digits.render(*inside[-1])
         for which, image in enumerate(pair.images, start=1):
             path = Path(f"{last}_img{which}.ppm")
-            assert path.read_bytes().startswith(b"P6\n160 128\n255\n")
+            assert path.read_bytes().startswith(b"P6\n256 192\n255\n")
             np.testing.assert_array_equal(np.array(Image.open(path)), image)
         flow, valid = read_flow(f"{last}_flow.flo")
         np.testing.assert_array_equal(flow, pair.flow)
         assert valid.all()
-        assert flow.shape == (128, 160, 2)
+        assert flow.shape == (192, 256, 2)
         mask = np.array(Image.open(f"{last}_occ1.png"))
         np.testing.assert_array_equal(mask, pair.occluded * np.uint8(255))
 
@@ -159,24 +159,25 @@ def test_the_config_trains_and_measures_on_it(root):
     assert "module" not in cfg.pretty_text
     preprocessor = MODELS.build(cfg.data_preprocessor)
     torch.manual_seed(0)
-    [batch] = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    batch, *_ = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     batch = preprocessor(batch, training=True)
-    assert batch["inputs"].shape == (6, 2, 3, 96, 128)
-    assert all(sample.gt_flow.shape == (2, 96, 128) for sample in batch["data_samples"])
+    assert batch["inputs"].shape == (4, 2, 3, 160, 208)
+    assert all(sample.gt_flow.shape == (2, 160, 208) for sample in batch["data_samples"])
     assert all(sample.gt_valid.float().mean() > 0.95 for sample in batch["data_samples"])
 
     for loader, evaluators, split in (
         (cfg.val_dataloader, cfg.val_evaluator, "val"),
         (cfg.test_dataloader, cfg.test_evaluator, "test"),
     ):
-        [batch] = Runner.build_dataloader(loader, seed=0)
+        batches = list(Runner.build_dataloader(loader, seed=0))
         number = small_flow_digits.PAIRS[split]
-        assert batch["inputs"][0].shape == (2, 3, 128, 160)
+        assert batches[0]["inputs"][0].shape == (2, 3, 192, 256)
         figures = {}
         for evaluator in evaluators:
             metric = METRICS.build(evaluator)
             samples = [
                 dict(sample.to_dict(), pred_flow=torch.zeros_like(sample.gt_flow))
+                for batch in batches
                 for sample in batch["data_samples"]
             ]
             metric.process(None, samples)
