@@ -22,6 +22,9 @@ COMMANDS = {
     "vos-infer": ("mmkd_ext.apis.vos_infer", "follow objects through a video, given their masks"),
     "vos-benchmark": ("mmkd_ext.apis.vos_benchmark", "frames per second and memory of following"),
     "flow-infer": ("mmkd_ext.apis.flow_infer", "optical flow of images and videos"),
+    "flow-benchmark": ("mmkd_ext.apis.flow_benchmark", "time and memory of RAFT by image size"),
+    "flownas-export": ("mmkd_ext.apis.flownas_export", "write one network of a super-network"),
+    "flownas-rank": ("mmkd_ext.apis.flownas_rank", "what a search is worth: scores, trainings"),
     "doctor": ("mmkd_ext.doctor", "check the installation, with remedies"),
 }
 
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     lines = ["usage: python -m mmkd_ext COMMAND [options]", "", "commands (each takes -h):"]
-    lines += [f"  {name:13} {line}" for name, (_, line) in COMMANDS.items()]
+    lines += [f"  {name:14} {line}" for name, (_, line) in COMMANDS.items()]
     return "\n".join(lines)
 
 

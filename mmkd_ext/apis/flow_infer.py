@@ -49,8 +49,8 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument("--iters", type=int, metavar="N", help="iterations (default: the config's)")
     parser.add_argument(
         "--warm-start",
-        action="store_true",
-        help="begin each pair of a video with the flow of the pair before",
+        action=argparse.BooleanOptionalAction,
+        help="begin each pair of a video with the flow of the pair before (default: the config's)",
     )
     parser.add_argument("--device", help="such as cuda:1 or cpu (default: the GPU if there is one)")
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16 where that is safe")

@@ -133,17 +133,22 @@ def _draw(cfg: Config, show_dir: str, interval: int) -> None:
     """Switch the task library's own visualisation hook on; each names its options otherwise."""
     hook = cfg.get("default_hooks", {}).get("visualization")
     if not isinstance(hook, dict):
+        own = cfg.get("default_scope") == "mmkd_ext"
+        kind = "mmkd_ext.FlowVisualizationHook" if own else "VisualizationHook"
         raise UserError(
             "--show-dir: this config has no visualization hook; add e.g. "
-            "default_hooks = dict(visualization=dict(type='VisualizationHook'))."
+            f"--cfg-options default_hooks.visualization.type={kind}"
+            + (" (of optical flow)." if own else ".")
         )
     hook.interval = interval
     kind = str(hook.type).rpartition(".")[2]
     if kind == "DetVisualizationHook":
         hook.draw, hook.test_out_dir = True, show_dir
-    elif kind == "SegVisualizationHook":
+    elif kind in ("SegVisualizationHook", "FlowVisualizationHook"):
         hook.draw = True
         cfg.setdefault("visualizer", dict(type="SegLocalVisualizer"))
+        if kind.startswith("Flow"):
+            cfg.visualizer.type = "mmkd_ext.FlowVisualizer"
         cfg.visualizer.save_dir = show_dir
         cfg.visualizer.setdefault("vis_backends", [dict(type="LocalVisBackend")])
     else:

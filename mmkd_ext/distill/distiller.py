@@ -147,7 +147,16 @@ class Distiller(StudentState, BaseModel):
         """Run the teachers in the first loss forward inside, for all that follow.
 
         For several passes of the student over one batch; the others' taps fire as often.
+
+        Raises:
+            ValueError: A teacher is called with the student's arguments, which change.
         """
+        for name, member in self.teachers.items():
+            if member.student_inputs is not None:
+                raise ValueError(
+                    f"teacher {name!r}: student_inputs are those of one pass of the student, but "
+                    "it has several passes a step; drop student_inputs"
+                )
         self._shared_taps = {}
         try:
             yield

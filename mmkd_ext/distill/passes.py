@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce_params, get_world_size
+from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ def train_in_passes(
         for name, active in passes.items():
             with active:
                 with optim_wrapper.optim_context(entry):
-                    losses = entry(**data, mode="loss")
+                    losses = entry._run_forward(data, mode="loss")
                 loss, terms = model.parse_losses(losses)
                 # Of accumulated batches all passes are one.
                 optim_wrapper._inner_count = count
@@ -107,7 +107,7 @@ def refuse_single_pass(model: nn.Module, running: bool) -> None:
     Raises:
         RuntimeError: It is one: mmengine's own wrapper would train one network only.
     """
-    if running or not model.training or not torch.is_grad_enabled() or get_world_size() == 1:
+    if running or not model.training or not torch.is_grad_enabled() or not is_distributed():
         return
     raise RuntimeError(
         f"{type(model).__name__} trains in several passes a step, which the model's wrapper does "

@@ -37,7 +37,7 @@ class FlowReport(SpeedReport):
     warped_difference: float = 0.0
 
     def __str__(self) -> str:
-        text = super().__str__().replace(" frames", " pairs", 1)
+        text = super().__str__().replace("frames", "pairs")
         if not self.warped_difference:
             return text
         return (
@@ -63,7 +63,8 @@ class FlowInferencer:
         weights: Checkpoint; read without running code that it may hold. None: as they are.
         device: None: that of a network given as such, else the GPU if there is one.
         iters: Iterations; None: what the model's ``test_cfg`` says.
-        warm_start: In videos begin with the flow of the pair before, projected forward.
+        warm_start: In videos begin with the flow of the pair before, projected forward. None: what
+            ``test_cfg`` says.
         amp: Compute in bfloat16 where that is safe.
 
     Raises:
@@ -78,7 +79,7 @@ class FlowInferencer:
         device: str | torch.device | None = None,
         *,
         iters: int | None = None,
-        warm_start: bool = False,
+        warm_start: bool | None = None,
         amp: bool = False,
     ) -> None:
         self.model, preprocessor = network_for_inference(model, weights, device, "FlowInferencer")
@@ -97,7 +98,7 @@ class FlowInferencer:
         self.iters = self.model.test_cfg["iters"] if iters is None else iters
         if isinstance(self.iters, bool) or not isinstance(self.iters, int) or self.iters < 1:
             raise ValueError(f"FlowInferencer: iters is an integer >= 1, not {iters!r}")
-        self.warm_start = warm_start
+        self.warm_start = self.model.test_cfg["warm_start"] if warm_start is None else warm_start
         self.amp = amp
         self.report: FlowReport | None = None  # of the last video
 

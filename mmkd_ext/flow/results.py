@@ -11,10 +11,8 @@ import numpy as np
 
 from mmkd_ext.atomic_file import replacing
 from mmkd_ext.flow.color import flow_to_color
-from mmkd_ext.flow.formats import read_flow, write_flow
+from mmkd_ext.flow.formats import SUFFIXES, read_flow, write_flow
 from mmkd_ext.flow.warp import warp
-
-SUFFIXES = (".flo", ".png", ".pfm")
 
 
 class FlowWriter:
@@ -55,6 +53,7 @@ class FlowWriter:
         self.out_dir = Path(out_dir).expanduser()
         self.suffix, self.colors, self.warped = suffix, colors, warped
         self.max_radius = max_radius
+        self._written: set[str] = set()
         self._waiting: list[str] = []  # frames whose colours have no scale yet
         self._longest = 0.0
         self._differences: list[tuple[float, float]] = []
@@ -67,7 +66,16 @@ class FlowWriter:
             image1: (H, W, 3) uint8 RGB.
             image2: The same.
             flow: (H, W, 2), in pixels.
+
+        Raises:
+            ValueError: A frame of this name was written before.
         """
+        if name in self._written:
+            raise ValueError(
+                f"{self._flow_path(name)}: two frames are called {name}; frames of one video have "
+                "names of their own"
+            )
+        self._written.add(name)
         write_flow(self._flow_path(name), flow)
         self._longest = max(self._longest, float(np.linalg.norm(flow, axis=2).max()))
         if self.colors and self.max_radius is not None:

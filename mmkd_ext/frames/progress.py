@@ -14,6 +14,19 @@ def error_console() -> Any:
     return Console(stderr=True, soft_wrap=True)
 
 
+def bar_columns() -> tuple[Any, ...]:
+    """What a bar shows: a description, how far it is, what is left, and a state."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    return (
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+
+
 @contextmanager
 def progress_bar(
     name: str, total: int | None, enabled: bool = True
@@ -28,14 +41,11 @@ def progress_bar(
     Yields:
         What takes it one step further, with a few words on how things stand.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.progress import Progress
 
     console = error_console()
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeLeft())
     with Progress(
-        *columns,
-        TextColumn("{task.fields[state]}"),
+        *bar_columns(),
         console=console,
         disable=not (enabled and console.is_terminal),
     ) as bar:

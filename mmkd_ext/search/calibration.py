@@ -20,8 +20,16 @@ def averaging_batch_norms(model: nn.Module) -> Iterator[None]:
 
     Args:
         model: Its batch norms that track statistics; the rest keeps its mode.
+
+    Raises:
+        ValueError: There is none, or one ran no batch: it would have no statistics.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        raise ValueError(
+            f"calibration: {type(model).__name__} has no batch norm that tracks statistics; leave "
+            "calibration out"
+        )
     before = [(norm.momentum, norm.training) for norm in norms]
     try:
         for norm in norms:
@@ -29,6 +37,12 @@ def averaging_batch_norms(model: nn.Module) -> Iterator[None]:
             norm.momentum = None  # torch's word for a mean over all batches
             norm.train()
         yield
+        idle = [norm for norm in norms if not int(norm.num_batches_tracked)]
+        if len(idle) == len(norms):
+            raise ValueError(
+                f"calibration: no batch norm of {type(model).__name__} took statistics; of FlowNAS "
+                "encoders those of bn_mode='calibrated' do"
+            )
     finally:
         for norm, (momentum, training) in zip(norms, before, strict=True):
             norm.momentum = momentum

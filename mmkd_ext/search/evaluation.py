@@ -53,6 +53,22 @@ class Outcome:
     costs: dict[str, float] = field(default_factory=dict)
 
 
+def metric_name(metrics: Iterable[str], wanted: str) -> str:
+    """The full name of a metric, such as ``flow/EPE`` for ``EPE``.
+
+    Raises:
+        ValueError: There is none of that name, or several.
+    """
+    names = list(metrics)
+    found = [wanted] if wanted in names else [n for n in names if n.endswith(f"/{wanted}")]
+    if len(found) != 1:
+        raise ValueError(
+            f"metric={wanted!r}, but the evaluator gives {', '.join(names) or 'no numbers'}"
+            + (f"; it may be one of {', '.join(found)}" if found else "")
+        )
+    return found[0]
+
+
 class CandidateEvaluator:
     """Sets the network to a candidate, measures its costs and computes its score.
 
@@ -133,12 +149,7 @@ class CandidateEvaluator:
         metrics = {
             name: float(value) for name, value in metrics.items() if isinstance(value, Number)
         }
-        if self.metric not in metrics:
-            raise ValueError(
-                f"EvolutionSearchLoop: metric={self.metric!r}, but the evaluator gives "
-                f"{', '.join(metrics) or 'no numbers'}"
-            )
-        score = metrics[self.metric]
+        score = metrics[metric_name(metrics, self.metric)]
         if self.distance is not None:
             metrics["distance"] = sum(distances) / len(distances)
             sign = 1 if self.search.rule == "less" else -1

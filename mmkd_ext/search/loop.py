@@ -146,6 +146,7 @@ class EvolutionSearchLoop(BaseLoop):
             distance=_named(distance),
             calibration=_named(calibration),
             samples=len(self.dataloader.dataset),
+            config=_digest(runner.cfg, "model", "test_dataloader.dataset", "test_evaluator"),
             latency=[latency_runs, latency_warmup] if "latency" in (constraints or {}) else None,
         )
         self.metric = metric
@@ -250,7 +251,7 @@ class EvolutionSearchLoop(BaseLoop):
 
     def _space(self, space: SearchSpace | dict | None) -> SearchSpace:
         if isinstance(space, dict):
-            return MODELS.build(space)
+            space = MODELS.build(space)
         if space is None:
             space = getattr(elastic_modules(self.network)[0], "space", None)
             if space is None:
@@ -258,6 +259,8 @@ class EvolutionSearchLoop(BaseLoop):
                     f"EvolutionSearchLoop: {type(self.network).__name__} has no attribute space; "
                     "give space=dict(type=...)"
                 )
+        if hasattr(space, "check_network"):
+            space.check_network(self.network)
         return space
 
     def _build_calibration(self, calibration: dict | None) -> Calibration | None:
@@ -311,6 +314,17 @@ def weights_digest(model: nn.Module) -> str:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def _digest(cfg: Any, *keys: str) -> str:
+    """A fingerprint of parts of a config."""
+    parts = []
+    for key in keys:
+        part = cfg
+        for name in key.split("."):
+            part = part.get(name) if isinstance(part, Mapping) or hasattr(part, "get") else None
+        parts.append(f"{key}={_named(part)!r}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _named(part: Any) -> Any:

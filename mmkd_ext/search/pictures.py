@@ -31,6 +31,8 @@ TITLES = {
 def draw_search(search: EvolutionSearch, folder: Path) -> list[Path]:
     """Write ``score_<cost>.png`` for each cost, and ``score_generation.png``.
 
+    Where the space draws its networks, ``best_genotype.png`` is the best one.
+
     Args:
         search: With at least one finite score.
         folder: Where to.
@@ -46,6 +48,9 @@ def draw_search(search: EvolutionSearch, folder: Path) -> list[Path]:
     for name, drawing in drawings.items():
         files.append(folder / f"score_{name}.png")
         atomic_write_bytes(_png(drawing), files[-1])
+    if hasattr(search.space, "draw"):
+        files.append(folder / "best_genotype.png")
+        search.space.draw(search.best.candidate.genotype, files[-1], search.input_size)
     return files
 
 

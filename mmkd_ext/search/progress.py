@@ -9,21 +9,18 @@ from logging import StreamHandler
 from typing import TextIO
 
 from mmengine.logging import MMLogger
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.progress import TimeRemainingColumn as TimeLeft
+from rich.progress import Progress
 
+from mmkd_ext.frames.progress import bar_columns, error_console
 from mmkd_ext.search.evolution import EvolutionSearch
 
 
 @contextmanager
 def progress_bar(search: EvolutionSearch, shown: bool) -> Iterator[Callable[[], None]]:
     """A progress bar on terminals; yields what brings it up to date."""
-    console = Console(stderr=True, soft_wrap=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeLeft())
+    console = error_console()
     with Progress(
-        *columns,
-        TextColumn("{task.fields[state]}"),
+        *bar_columns(),
         console=console,
         disable=not (shown and console.is_terminal),
     ) as bar:

@@ -22,7 +22,9 @@ class SearchSpace(Protocol):
     A cost in closed form is a method ``cost(genotype)`` or ``cost(genotype, input_size)``, such as
     ``params(genotype)`` and ``macs(genotype, (H, W))``; any such method can be limited by its name.
     A space may offer ``min()`` and ``max()``, its smallest and largest network: a budget beyond
-    them is refused at once. By ``to_dict()`` it may say what it was made from.
+    them is refused at once. By ``to_dict()`` it may say what it was made from. By
+    ``draw(genotype, path, input_size)`` it may write a picture of a network (PNG); ``input_size``
+    is (H, W) in pixels, or None.
     """
 
     @property

@@ -130,6 +130,32 @@ def test_classic_flow_finds_most_of_it_but_not_all(pairs):
     assert 0.5 < np.mean(found) < 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [("val", dict(zero=8.617, dis=2.404, farneback=4.602)),
+     ("test", dict(zero=8.497, dis=2.426, farneback=4.659))],
+)  # fmt: skip
+def test_the_figures_of_classic_methods(split, expected):
+    """Those of the documents, in the mean over the pairs."""
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    found = {name: [] for name in expected}
+    for index in range(flow_digits.PAIRS[split]):
+        pair = flow_digits.render(split, index)
+        first, second = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in pair.images)
+        settings = dict(pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.2)
+        flows = dict(
+            zero=np.zeros_like(pair.flow),
+            dis=dis.calc(first, second, None),
+            farneback=cv2.calcOpticalFlowFarneback(first, second, None, flags=0, **settings),
+        )
+        for name, flow in flows.items():
+            found[name].append(end_point_error(flow, pair.flow))
+    assert {name: np.mean(errors) for name, errors in found.items()} == pytest.approx(
+        expected, abs=0.02
+    )
+
+
 def test_it_is_laid_out_as_flying_chairs(root):
     numbers = small_flow_digits.PAIRS
     lines = (root / "FlyingChairs_train_val.txt").read_text().split()

@@ -151,6 +151,16 @@ def test_on_demand_keeps_no_volume_for_the_backward_pass():
         kept[side] = sum(sizes.values())
         assert found.requires_grad
     assert kept[16] < 5 * kept[8]  # 4 times the pixels; their square is 16 times as much
+    assert kept[16] < 100_000  # the gathered features of all chunks are 1,200,000
+
+
+@pytest.mark.parametrize("gib", [2e-5, 1.0])
+def test_a_chunk_takes_what_it_may(gib):
+    """2 pairs x 6 channels x 36 pixels x 4 bytes are gathered for one pixel."""
+    first, second, _ = maps(dtype=torch.float32)
+    options = dict(levels=2, radius=2, method="on_demand", max_chunk=gib)
+    found = Correlation(CHANNELS, **options)(first, second)
+    assert found.chunk == int(gib * 2**30 // 1728)
 
 
 def test_a_learnable_metric_begins_as_the_inner_product():

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -14,6 +15,7 @@ from mmengine.runner import Runner
 
 from mmkd_ext.apis.config import load_config
 from mmkd_ext.flow import read_flow
+from mmkd_ext.flow.warm_start import forward_project
 from mmkd_ext.registry import DATASETS
 from tests.quiet_runner import quiet_runner
 
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 ROOT = Path(__file__).parents[2] / "configs"
 LARGE, SMALL, LCV = 5_257_536, 990_162, 32_896  # published; the last is what a cost volume adds
+SUPERNET, FLOWNAS_S, FLOWNAS_K = 8_100_464, 5_071_824, 5_101_712
 CHAIRS, THINGS = (4e-4, 1e-4, 100_000, 10), (1.25e-4, 1e-4, 100_000, 6)
 SINTEL, KITTI = (1.25e-4, 1e-5, 100_000, 6), (1e-4, 1e-5, 50_000, 6)
 CROP = (64, 72)
@@ -53,11 +56,24 @@ EXPECTED = {
     "lcv-raft_chairs_100k": Expected(LARGE + LCV, CHAIRS),
     "lcv-raft_things_100k": Expected(LARGE + LCV, THINGS, True, iters=32),
     "mgd-label_raft-small_raft_things_100k": Expected(SMALL, THINGS, iters=32),
+    "flownas_supernet_chairs": Expected(SUPERNET, CHAIRS),
+    "flownas_supernet_things": Expected(SUPERNET, THINGS, True, iters=32),
+    "flownas_supernet_sintel": Expected(SUPERNET, SINTEL, True, 0.85, 32),
+    "flownas_supernet_kitti": Expected(SUPERNET, KITTI, True, 0.85),
+    "flownas_search_sintel": Expected(SUPERNET, SINTEL, True, 0.85, 12),
+    "flownas_search_kitti": Expected(SUPERNET, KITTI, True, 0.85, 12),
+    "flownas-raft-s_chairs_100k": Expected(FLOWNAS_S, CHAIRS),
+    "flownas-raft-s_things_100k": Expected(FLOWNAS_S, THINGS, True, iters=32),
+    "flownas-raft-s_sintel_100k": Expected(FLOWNAS_S, SINTEL, True, 0.85, 32),
+    "flownas-raft-k_kitti_50k": Expected(FLOWNAS_K, KITTI, True, 0.85),
     "flow_digits_raft": Expected(),
     "flow_digits_lcv": Expected(),
     "flow_digits_teacher": Expected(),
     "flow_digits_baseline": Expected(),
     "flow_digits_distill": Expected(),
+    "flow_digits_flownas_supernet": Expected(),
+    "flow_digits_flownas_search": Expected(),
+    "flow_digits_flownas_subnet": Expected(),
     "flow_pairs_raft": Expected(),
 }
 CONFIGS = {
@@ -80,6 +96,7 @@ def data(tmp_path_factory):
     flow_files.write_things(root / "data/FlyingThings3D", cameras=("left",))
     flow_files.write_sintel(root / "data/Sintel", **sizes)
     flow_files.write_sintel(root / "data/Sintel", split="test", **sizes)
+    (root / "data/Sintel/Sintel_train_val.txt").write_text("1\n1\n1\n1\n2\n")
     flow_files.write_kitti(root / "data/KITTI-2015", **sizes)
     flow_files.write_kitti(root / "data/KITTI-2015", count=2, split="testing", **sizes)
     flow_files.write_hd1k(root / "data/HD1K")
@@ -102,6 +119,10 @@ def shrink(cfg: Any, digits: bool) -> None:
             cfg["crop_size"] = CROP
         if "iters" in cfg:
             cfg["iters"] = 2
+        if "random_subnets" in cfg:
+            cfg["random_subnets"] = 0
+        if "data_root" in cfg:
+            cfg["serialize_data"] = False  # to do so, mmengine collects all garbage
         if digits and "data_root" in cfg:
             cfg["data_root"] = "digits/test" if cfg["data_root"].endswith("test") else "digits"
             cfg.pop("indices", None)
@@ -115,12 +136,15 @@ def tiny(name: str, folder: Path) -> Config:
     """The config with small images, two pairs, one step, and no weights from elsewhere."""
     cfg = load_config(CONFIGS[name])
     cfg.load_from = None
-    if "teacher" in cfg.model:
-        teacher = load_config(cfg.model.teacher.config)
-        cfg.model.teacher.config = {"model": teacher.model}
-        cfg.model.teacher.checkpoint = None
-    for part in (cfg.model, cfg.train_dataloader, cfg.test_dataloader):
-        shrink(part, name.startswith("flow"))
+    for place in (cfg.model, cfg.test_cfg.get("distance") or {}):
+        if "teacher" in place:
+            teacher = load_config(place.teacher.config)
+            place.teacher.config = {"model": teacher.model}
+            place.teacher.checkpoint = None
+    if is_search(cfg):
+        cfg.test_cfg.update(population=1, mutation=1, crossover=0, max_epochs=1)
+    for part in (cfg.model, cfg.train_dataloader, cfg.test_dataloader, cfg.test_cfg):
+        shrink(part, name.startswith("flow_"))
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.train_dataloader.batch_size = 1
@@ -132,6 +156,10 @@ def tiny(name: str, folder: Path) -> Config:
     cfg.default_hooks.logger.interval = 1
     cfg.experiment_name = f"{name}-{folder.name}"
     return cfg
+
+
+def is_search(cfg: Config) -> bool:
+    return cfg.test_cfg.get("type") == "mmkd_ext.EvolutionSearchLoop"
 
 
 def test_every_config_is_covered():
@@ -149,9 +177,13 @@ def test_it_trains_a_step_and_tests(name, tmp_path):
     if name in SUBMISSIONS:  # trains as its base does
         check_submission(runner, name)
         return
-    check_training(runner)
+    searches = is_search(runner.cfg)
+    if not searches:  # nor is that config trained with
+        check_training(runner)
     figures = runner.test()
     assert figures["flow/EPE"] > 0
+    if searches:
+        assert figures["search/score"] > figures["distance"] > 0
     both_passes = "sintel" in name or "things" in name
     assert ("flow/clean/EPE" in figures) == ("flow/final/EPE" in figures) == both_passes
     fl = {key: value for key, value in figures.items() if key.startswith("flow/Fl")}
@@ -167,8 +199,10 @@ def check_training(runner: Runner) -> None:
     assert not torch.equal(before, weight)
     logged = runner.message_hub.log_scalars
     terms = {key.removeprefix("train/") for key in logged if "loss_" in key}
-    extra = ("features", "context", "label") if "teacher" in runner.cfg.model else ()
-    assert terms == {"loss_flow", *(f"kd.loss_{name}" for name in extra)}
+    wanted = ["loss_flow", *(f"kd.loss_{name}" for name in runner.cfg.model.get("losses", ()))]
+    if hasattr(runner.model, "sandwich"):
+        wanted = [f"{name}.{term}" for name in runner.model.sandwich(0) for term in wanted]
+    assert terms == set(wanted)
     assert all(0 < float(logged[f"train/{term}"].current()) < float("inf") for term in terms)
 
 
@@ -181,10 +215,27 @@ def check_submission(runner: Runner, name: str) -> None:
         found = {str(path.relative_to(folder / "flow")) for path in folder.rglob("*.flo")}
         assert found == wanted
         assert read_flow(folder / "flow" / "clean/cave_2/frame0002.flo")[0].shape == (72, 80, 2)
+        check_warm_start(runner, folder / "flow")
         return
     (archive,) = folder.rglob("submission.zip")
     with zipfile.ZipFile(archive) as file:
         assert file.namelist() == ["flow/000000_10.png", "flow/000001_10.png"]
+
+
+def check_warm_start(runner: Runner, folder: Path) -> None:
+    """The second pair of a scene begins with the flow of the first."""
+    assert type(runner.test_dataloader.sampler).__name__ == "FlowSequenceSampler"
+    model = runner.model.eval()
+    dataset = runner.test_dataloader.dataset.datasets[0]
+    low = None
+    for item in (dataset[0], dataset[1]):
+        data = model.data_preprocessor(dict(inputs=[item["inputs"]]))
+        start = None if low is None else forward_project(low[0])[None]
+        with torch.no_grad():
+            flows, low = model.estimate(data["inputs"], model.test_cfg["iters"], start)
+        written, _ = read_flow(folder / item["data_samples"].result_path)
+        flow = flows[-1][0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(written, flow, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

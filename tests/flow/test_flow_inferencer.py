@@ -142,6 +142,12 @@ def test_the_command_on_two_images_and_on_a_video(project, tmp_path, capsys):
     np.testing.assert_array_equal(color, flow_to_color(flow, max_radius=4.0))
 
 
+def test_the_config_says_whether_videos_start_warm():
+    warm = MODELS.build(tiny_raft.config(test_cfg=dict(warm_start=True)))
+    assert FlowInferencer(warm).warm_start
+    assert not FlowInferencer(warm, warm_start=False).warm_start
+
+
 def test_wrong_models_and_images(model, tmp_path):
     with pytest.raises(ValueError, match="Linear is no network of optical flow"):
         FlowInferencer(torch.nn.Linear(2, 2))
@@ -155,9 +161,16 @@ def test_wrong_models_and_images(model, tmp_path):
         list(inferencer.video([first, second[1:]]))
     with pytest.raises(ValueError, match="image2: an image is uint8"):
         inferencer(first, second / 255)
+    with pytest.raises(ValueError, match=r"nowhere\.png: there is no such image file"):
+        inferencer(first, tmp_path / "nowhere.png")
+    with pytest.raises(ValueError, match="the start is"):
+        inferencer(first, second, torch.zeros(2, 4, 7))
+    cv2.imwrite(str(tmp_path / "f.png"), first)
+    with pytest.raises(ValueError, match="two frames are called f"):
+        list(inferencer.video([tmp_path / "f.png"] * 3, tmp_path / "out"))
     with pytest.raises(ValueError, match="one frame only"):
         list(inferencer.video([first]))
-    with pytest.raises(ValueError, match=r"suffix is one of \.flo, \.png, \.pfm, not '\.jpg'"):
+    with pytest.raises(ValueError, match=r"suffix is one of \.flo, \.pfm, \.png, not '\.jpg'"):
         inferencer.video([first, second], tmp_path, suffix=".jpg")
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.png: not an image"):

@@ -9,6 +9,7 @@ from scipy.interpolate import griddata
 
 from mmkd_ext.flow.losses import FlowPseudoLabelLoss, SequenceLoss, sequence_loss
 from mmkd_ext.flow.models import BilinearUpsampler, ConvexUpsampler
+from mmkd_ext.flow.structures import FlowDataSample
 from mmkd_ext.flow.warm_start import forward_project
 
 
@@ -50,6 +51,20 @@ def test_pseudo_labels_are_the_teachers_last_flow():
     assert loss.item() == pytest.approx(0.5 * (0.8 * 4 + 3))
     loss.backward()
     assert student[0].grad.sum().item() == pytest.approx(-0.5 * 0.8)
+
+
+def test_pseudo_labels_leave_the_padding_out():
+    student = [torch.zeros(1, 2, 4, 6, requires_grad=True)]
+    teacher = [torch.ones(1, 2, 4, 6)]
+    sample = FlowDataSample(metainfo=dict(pad=(1, 2, 0, 1)))
+    loss = FlowPseudoLabelLoss()(tuple(student), tuple(teacher), [sample])
+    assert loss.item() == pytest.approx(3 * 3 / 24)
+    loss.backward()
+    assert (student[0].grad != 0)[0, 0].nonzero().tolist() == [
+        [y, x] for y in range(3) for x in (1, 2, 3)
+    ]
+    with pytest.raises(ValueError, match="FlowPseudoLabelLoss: gamma lies above 0"):
+        FlowPseudoLabelLoss(gamma=-3)
 
 
 @pytest.mark.parametrize(

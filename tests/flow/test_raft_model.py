@@ -127,8 +127,10 @@ def test_bfloat16_keeps_flow_in_float32(model):
     with torch.autocast("cpu", torch.bfloat16):
         flows = model(data["inputs"])
         losses = model.losses(flows, [tiny_raft.sample(40, 56)])
+        losses["loss_flow"].backward()
     assert flows[-1].dtype is torch.float32
     assert losses["loss_flow"].dtype is torch.float32
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     assert 0 < (flows[-1] - exact).abs().max() < 0.1 * exact.abs().max()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from mmkd_ext.flow import build_raft
@@ -97,8 +98,19 @@ def test_our_own_weights_load_below_a_prefix():
         assert torch.equal(holder["student"].state_dict()[key], value)
 
 
+def test_it_can_be_built_whatever_library_is_at_work():
+    """Bare names are looked up in the scope that a Runner has set."""
+    with DefaultScope.overwrite_default_scope("mmengine"):
+        model = build_raft("small", "learnable")
+        assert type(model.correlation.metric).__name__ == "LearnableCostVolume"
+        build_raft("large")
+
+
 def test_wrong_names():
     with pytest.raises(ValueError, match="'large' or 'small', not 'medium'"):
         build_raft("medium")
     with pytest.raises(ValueError, match="'learnable', not 'lcv'"):
         build_raft("small", cost_volume="lcv")
+    metric = dict(type="LearnableCostVolume")
+    with pytest.raises(ValueError, match="give one of them"):
+        build_raft(cost_volume="learnable", correlation=dict(type="Correlation", metric=metric))

@@ -14,7 +14,8 @@ from tests.packaging.commands import ROOT, SHORT, mim, run
 
 # Without what makes the environment of a checkout.
 TOOLS = ("_launch.sh", "dist_test.sh", "dist_train.sh", "export_student.py", "slurm_train.sh")
-TOOLS += ("flow_infer.py", "test.py", "train.py", "vos_benchmark.py", "vos_infer.py")
+TOOLS += ("flow_benchmark.py", "flow_infer.py", "test.py", "train.py", "vos_benchmark.py")
+TOOLS += ("flownas_export.py", "flownas_rank.py", "vos_infer.py")
 TOOLS += tuple(
     f"dataset_converters/{name}"
     for name in ("README.md", "color_labels.py", "split_coco.py", "voc_to_coco.py")

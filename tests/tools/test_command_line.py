@@ -23,6 +23,9 @@ def test_help_and_unknown_command(tmp_path):
         "vos-infer",
         "vos-benchmark",
         "flow-infer",
+        "flow-benchmark",
+        "flownas-export",
+        "flownas-rank",
         "doctor",
     ):
         assert f"\n  {command} " in printed
@@ -30,7 +33,7 @@ def test_help_and_unknown_command(tmp_path):
     assert printed == (
         "error: no command 'trian'. Did you mean 'train'? "
         "There is demo, train, test, taps, compare, export, vos-infer, vos-benchmark, "
-        "flow-infer, doctor.\n"
+        "flow-infer, flow-benchmark, flownas-export, flownas-rank, doctor.\n"
     )
 
 
@@ -46,6 +49,9 @@ def test_help_and_unknown_command(tmp_path):
         "vos-infer",
         "vos-benchmark",
         "flow-infer",
+        "flow-benchmark",
+        "flownas-export",
+        "flownas-rank",
         "doctor",
     ],
 )

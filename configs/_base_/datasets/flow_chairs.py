@@ -38,3 +38,5 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmkd_ext.EndPointError')
 test_evaluator = val_evaluator
+# For --auto-scale-lr, where the pairs of a step are others than the published 10.
+auto_scale_lr = dict(enable=False, base_batch_size=10)

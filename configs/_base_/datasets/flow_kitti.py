@@ -37,3 +37,5 @@ val_evaluator = [
     dict(type='mmkd_ext.FlowOutliers', average='pixel'),
 ]
 test_evaluator = val_evaluator
+# For --auto-scale-lr, where the pairs of a step are others than the published 6.
+auto_scale_lr = dict(enable=False, base_batch_size=6)

@@ -1,4 +1,5 @@
 # The mix for Sintel: 100 x both passes of Sintel, 200 x KITTI-2015, 5 x HD1K and FlyingThings3D's clean pass.
+# Validation, and with it save_best, is on the same pairs of Sintel: a training figure, as published.
 _base_ = './flow_things.py'
 crop_size = (368, 768)
 dense_pipeline = [

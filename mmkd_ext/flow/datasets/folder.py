@@ -16,7 +16,7 @@ from mmkd_ext.frames.files import frame_files, natural
 from mmkd_ext.registry import DATASETS
 
 FILES = ("flow", "noc", "occlusion", "invalid")
-KEYS = ("img1", "img2", "sequence", *FILES)
+KEYS = ("img1", "img2", "sequence", "subset", *FILES)
 
 
 @DATASETS.register_module()
@@ -34,8 +34,8 @@ class FlowFolderDataset(FlowDataset):
 
         [{"img1": "a/1.png", "img2": "a/2.png", "flow": "a/1.flo", "sequence": "a"}, ...]
 
-    where ``flow`` and ``sequence`` are optional, and so are ``noc``, ``occlusion`` and ``invalid``
-    (see :meth:`FlowDataset.pair`). Images are relative to ``img_path``, the others to
+    where ``flow`` and ``sequence`` are optional, and so are ``subset``, ``noc``, ``occlusion`` and
+    ``invalid`` (see :meth:`FlowDataset.pair`). Images are relative to ``img_path``, the others to
     ``flow_path``. Pairs of a sequence stand in their order; without one a pair is its own.
 
     Args:
@@ -114,6 +114,7 @@ class FlowFolderDataset(FlowDataset):
                     sequence,
                     places[sequence],
                     sparse=self._is_sparse(files.get("flow")),
+                    subset=entry.get("subset"),
                     **files,
                 )
             )

@@ -59,6 +59,15 @@ def sequence_loss(
     return total
 
 
+def check_sequence(name: str, gamma: float, max_flow: float) -> None:
+    """Raise ``ValueError`` for arguments that make no :func:`sequence_loss`."""
+    if not 0 < gamma <= 1 or not max_flow > 0:
+        raise ValueError(
+            f"{name}: gamma lies above 0 and up to 1, max_flow above 0, not {gamma!r} and "
+            f"{max_flow!r}"
+        )
+
+
 @MODELS.register_module()
 class SequenceLoss(nn.Module):
     """See :func:`sequence_loss`; in float32 at least, also under autocast.
@@ -73,11 +82,7 @@ class SequenceLoss(nn.Module):
         self, gamma: float = 0.8, max_flow: float = 400.0, loss_weight: float = 1.0
     ) -> None:
         super().__init__()
-        if not 0 < gamma <= 1 or not max_flow > 0:
-            raise ValueError(
-                "SequenceLoss: gamma lies above 0 and up to 1, max_flow above 0, not "
-                f"{gamma!r} and {max_flow!r}"
-            )
+        check_sequence("SequenceLoss", gamma, max_flow)
         self.gamma, self.max_flow, self.loss_weight = gamma, max_flow, loss_weight
 
     def forward(self, flows: Sequence[Tensor], target: Tensor, valid: Tensor) -> Tensor:

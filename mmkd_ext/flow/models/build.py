@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any, Literal
 
-from mmkd_ext.registry import MODELS
+from mmkd_ext.registry import MODELS, SCOPE
 
 from .raft import RAFT
 
@@ -13,22 +13,22 @@ SIZES = {
     "large": {},
     "small": {
         "feature_encoder": {
-            "type": "RAFTEncoder",
+            "type": "mmkd_ext.RAFTEncoder",
             "layers": (32, 32, 64, 96, 128),
             "block": "bottleneck",
         },
         "context_encoder": {
-            "type": "RAFTEncoder",
+            "type": "mmkd_ext.RAFTEncoder",
             "layers": (32, 32, 64, 96, 160),
             "block": "bottleneck",
             "norm": "none",
         },
-        "correlation": {"type": "Correlation", "radius": 3},
+        "correlation": {"type": "mmkd_ext.Correlation", "radius": 3},
         "hidden_channels": 96,
         "motion_encoder": {"corr_layers": (96,), "flow_layers": (64, 32), "out_channels": 82},
         "recurrent_kernels": ((3, 3),),
         "flow_head_channels": 128,
-        "upsampler": {"type": "BilinearUpsampler"},
+        "upsampler": {"type": "mmkd_ext.BilinearUpsampler"},
     },
 }
 
@@ -56,10 +56,15 @@ def raft_config(
         raise ValueError(
             f"raft_config: cost_volume is 'inner_product' or 'learnable', not {cost_volume!r}"
         )
-    config = {"type": "mmkd_ext.RAFT", **SIZES[size], **options}
+    config = {"type": "mmkd_ext.RAFT", "_scope_": SCOPE, **SIZES[size], **options}
     if cost_volume == "learnable":
-        correlation = config.get("correlation", {"type": "Correlation"})
-        config["correlation"] = {**correlation, "metric": {"type": "LearnableCostVolume"}}
+        correlation = config.get("correlation", {"type": "mmkd_ext.Correlation"})
+        if correlation.get("metric") is not None:
+            raise ValueError(
+                "raft_config: cost_volume='learnable' and a correlation with a metric of its own; "
+                "give one of them"
+            )
+        config["correlation"] = {**correlation, "metric": {"type": "mmkd_ext.LearnableCostVolume"}}
     return config
 
 

@@ -8,10 +8,12 @@ Shapes: B pairs, H, W = padded height and width, h, w = H / 8, W / 8.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
@@ -83,15 +85,15 @@ class RAFT(BaseModel):
 
     def __init__(
         self,
-        feature_encoder: Mapping[str, Any] = {"type": "RAFTEncoder"},
-        context_encoder: Mapping[str, Any] = {"type": "RAFTEncoder", "norm": "batch"},
-        correlation: Mapping[str, Any] = {"type": "Correlation"},
+        feature_encoder: Mapping[str, Any] = {"type": "mmkd_ext.RAFTEncoder"},
+        context_encoder: Mapping[str, Any] = {"type": "mmkd_ext.RAFTEncoder", "norm": "batch"},
+        correlation: Mapping[str, Any] = {"type": "mmkd_ext.Correlation"},
         hidden_channels: int = 128,
         motion_encoder: Mapping[str, Any] = {},
         recurrent_kernels: Sequence[Sequence[int]] = ((1, 5), (5, 1)),
         flow_head_channels: int = 256,
-        upsampler: Mapping[str, Any] = {"type": "ConvexUpsampler"},
-        loss: Mapping[str, Any] = {"type": "SequenceLoss"},
+        upsampler: Mapping[str, Any] = {"type": "mmkd_ext.ConvexUpsampler"},
+        loss: Mapping[str, Any] = {"type": "mmkd_ext.SequenceLoss"},
         iters: int = 12,
         freeze_bn: bool = False,
         test_cfg: Mapping[str, Any] | None = None,
@@ -131,6 +133,7 @@ class RAFT(BaseModel):
         self.loss = MODELS.build(loss)
         self.iters, self.freeze_bn = iters, freeze_bn
         self._stream = _Stream()
+        self._warned = False  # that a sequence had gaps
         self.register_load_state_dict_pre_hook(_translate)
 
     def forward(
@@ -184,6 +187,11 @@ class RAFT(BaseModel):
         hidden, context = hidden.tanh(), context.relu()
         origin = make_coords_grid(len(inputs), *features.shape[2:], device=inputs.device)
         origin = origin.to(torch.promote_types(inputs.dtype, torch.float32))
+        if start is not None and start.shape != origin.shape:
+            raise ValueError(
+                f"RAFT: the start is {tuple(origin.shape)}, an eighth of the padded images, not "
+                f"{tuple(start.shape)}"
+            )
         flow = torch.zeros_like(origin) if start is None else start.to(origin)
         flows = []
         for number in range(1, iters + 1):
@@ -252,6 +260,15 @@ class RAFT(BaseModel):
             )
         sample, stream = data_samples[0], self._stream
         if stream.sequence != sample.sequence or sample.index != stream.index + 1:
+            if sample.index > 0 and not self._warned:
+                self._warned = True
+                print_log(
+                    f"RAFT: warm_start, but pair {sample.index} of {sample.sequence} came without "
+                    "the pair before it and begins with 0; pairs come in order with "
+                    "sampler=dict(type='mmkd_ext.FlowSequenceSampler')",
+                    logger="current",
+                    level=logging.WARNING,
+                )
             return None
         return forward_project(stream.flow)[None]
 

@@ -6,6 +6,7 @@ space and the two published architectures are its own.
 """
 
 from .calibration import calibrating
+from .distance import FlowFeatureDistance
 from .elastic_encoder import ElasticFlowEncoder
 from .export import export_config, export_encoder, export_network
 from .genotype import FLOWNAS_K, FLOWNAS_S, Genotype
@@ -19,6 +20,7 @@ __all__ = [
     "FLOWNAS_K",
     "FLOWNAS_S",
     "ElasticFlowEncoder",
+    "FlowFeatureDistance",
     "FlowNASSpace",
     "FlowNASSupernet",
     "Genotype",

@@ -103,6 +103,7 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
                 return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
             # Without a momentum, as while calibrating: the mean of all batches so far.
             self.num_batches_tracked.add_(1)
+            self.calibrated = True
             momentum = 1 / float(self.num_batches_tracked)
             return F.batch_norm(x, mean, variance, weight, bias, True, momentum, self.eps)
         if self.mode == "calibrated" and not self.calibrated:
@@ -115,7 +116,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
 
     def train(self, mode: bool = True) -> ElasticBatchNorm2d:
         """Set the mode; training voids calibrated statistics."""
-        self.calibrated = self.calibrated and not mode
+        if mode and self.momentum is not None:  # without one it is calibrating
+            self.calibrated = False
         return super().train(mode)
 
 

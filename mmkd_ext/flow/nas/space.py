@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from random import Random
 from typing import Any
+
+from torch import nn
 
 from mmkd_ext.registry import MODELS
 
@@ -185,6 +188,24 @@ class FlowNASSpace:
         """Multiply-accumulates of one encoder with one image."""
         stages = block_shapes(self, self.check(genotype))
         return encoder_macs(stages, self.stem_width, output_dim, image_size)
+
+    def draw(
+        self, genotype: Genotype, path: str | PathLike, input_size: tuple[int, int] | None = None
+    ) -> None:
+        """Draw a genotype, see :func:`~mmkd_ext.flow.nas.drawing.draw_genotype`."""
+        from .drawing import draw_genotype  # a second, of matplotlib
+
+        draw_genotype(genotype, self, path, input_size)
+
+    def check_network(self, model: nn.Module) -> None:
+        """Make sure that these costs are those of a model, see :func:`.network.check_network`.
+
+        Raises:
+            ValueError: They are not.
+        """
+        from .network import check_network
+
+        check_network(model, self)
 
     def to_dict(self) -> dict[str, Any]:
         """The constructor's arguments; JSON takes them."""

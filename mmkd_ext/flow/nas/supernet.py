@@ -42,7 +42,9 @@ class FlowNASSupernet(RAFT):
         space: Of the encoders: a :class:`FlowNASSpace`, its config, or None for the published one.
             A config without ``rest_params`` gets this network's.
         bn_mode: Of the context encoder's batch norms, see
-            :class:`~mmkd_ext.flow.nas.elastic_encoder.ElasticFlowEncoder`.
+            :class:`~mmkd_ext.flow.nas.elastic_encoder.ElasticFlowEncoder`. With ``'calibrated'``
+            nothing but a search with ``calibration`` and an export can evaluate it: validation
+            during training has to be switched off.
         random_subnets: Number of random networks in each step.
         seed: Of their generator.
         **raft: Of :class:`~mmkd_ext.flow.models.raft.RAFT`, but for the encoders.
@@ -66,6 +68,11 @@ class FlowNASSupernet(RAFT):
         if random_subnets < 0:
             raise ValueError(f"FlowNASSupernet: random_subnets is 0 or more, not {random_subnets}")
         counted = isinstance(space, Mapping) and "rest_params" not in space
+        if bn_mode == "calibrated" and raft.get("freeze_bn"):
+            raise ValueError(
+                "FlowNASSupernet: bn_mode='calibrated' learns with the statistics of the batch, "
+                "which freeze_bn=True forbids; take bn_mode='frozen01'"
+            )
         space = FlowNASSpace.of(space)
         encoder = {"type": "mmkd_ext.ElasticFlowEncoder", "space": space, "bn_mode": bn_mode}
         super().__init__(

@@ -6,13 +6,15 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 
 from mmkd_ext.flow.nas import FlowNASSpace
 from mmkd_ext.registry import MODELS
-from tests.flow import tiny_raft
+from tests.flow import flow_files, tiny_raft
 from tests.flow.nas.tiny import GENOTYPE, SPACE
+from tests.quiet_runner import quiet_runner
 from tests.two_ranks import run_ranks
 
 CHOICES = {key: value for key, value in SPACE.items() if key != "rest_params"}
@@ -35,9 +37,12 @@ def supernet(**options):
 
 def distiller():
     torch.manual_seed(0)
-    taps = dict(student="feature_encoder.last_conv", teacher="feature_encoder.conv")
+    taps = dict(
+        student=["feature_encoder.stem", "feature_encoder.last_conv", "context_encoder.last_conv"],
+        teacher=["feature_encoder.convnormrelu", "feature_encoder.conv", "context_encoder.conv"],
+    )
     losses = dict(
-        features=dict(type="MGDLoss", tap=taps, loss_weight=1e-3, mask_ratio=0.0),
+        features=dict(type="FeatureAlignmentLoss", tap=taps),
         label=dict(type="FlowPseudoLabelLoss", tap="predictions"),
     )
     return MODELS.build(
@@ -107,6 +112,60 @@ def test_one_step_takes_the_mean_gradient_of_all_passes():
             torch.testing.assert_close(parameter, other - 0.05 * other.grad, rtol=1e-4, atol=1e-6)
     assert unused
     assert all("shortcut" in name or "blocks" in name for name in unused)
+
+
+def test_each_pass_ends_before_the_next_begins(monkeypatch):
+    """A forward, its backward, and so on: one graph at a time."""
+    model = supernet().train()
+    order = []
+    model.feature_encoder.register_forward_pre_hook(lambda *_: order.append("forward"))
+    backward = OptimWrapper.backward
+    monkeypatch.setattr(
+        OptimWrapper,
+        "backward",
+        lambda self, loss, **options: order.append("backward") or backward(self, loss, **options),
+    )
+    log = step(model, pair_batch())
+    assert order == ["forward", "backward"] * 4
+    assert all(value.grad_fn is None for value in log.values())
+
+
+def test_a_resumed_training_ends_as_an_unbroken_one(tmp_path):
+    """Two epochs and two more, from the checkpoint, against four: the same networks in each step."""
+    flow_files.write_chairs(tmp_path / "data", splits=(1, 1, 1, 1, 2), shape=(32, 48))
+
+    def runner(epochs, folder, **changes):
+        dataset = dict(
+            type="mmkd_ext.FlyingChairsDataset",
+            data_root=str(tmp_path / "data"),
+            pipeline=flow_files.PIPELINE,
+            **flow_files.QUICK,
+        )
+        sampler = dict(type="DefaultSampler", shuffle=True)
+        cfg = Config(
+            dict(
+                default_scope="mmkd_ext",
+                model=config(),
+                train_dataloader=dict(
+                    batch_size=2, num_workers=0, sampler=sampler, dataset=dataset
+                ),
+                optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-3)),
+                train_cfg=dict(by_epoch=True, max_epochs=epochs),
+                default_hooks=dict(exact_resume=dict(type="mmkd_ext.ExactResumeHook")),
+                experiment_name=folder,
+            )
+            | changes
+        )
+        return quiet_runner(cfg, tmp_path / folder)
+
+    whole = runner(4, "whole")
+    whole.train()
+    runner(2, "begun").train()
+    resumed = runner(4, "resumed", load_from=str(tmp_path / "begun" / "epoch_2.pth"), resume=True)
+    resumed.train()
+    assert resumed.iter == 8
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
 def test_accumulated_batches_are_one_step():
@@ -218,3 +277,8 @@ def test_the_published_space_takes_a_step():
     assert log["max.loss_flow"] != log["min.loss_flow"]
     assert all(p.isfinite().all() for p in model.parameters())
     assert not torch.equal(before, model.feature_encoder.last_conv.weight)
+
+
+def test_norms_that_must_not_be_frozen():
+    with pytest.raises(ValueError, match="which freeze_bn=True forbids"):
+        supernet(bn_mode="calibrated", freeze_bn=True)

@@ -1,0 +1,18 @@
+# FlowNAS's super-network, stage 1 of 4: FlyingChairs, taught by RAFT of that stage.
+# How the authors train theirs is not published: sandwich rule and alignment loss are a reconstruction.
+_base_ = ['../raft/raft_chairs_100k.py', '../../_base_/models/flownas.py']
+default_hooks = dict(
+    checkpoint=dict(type='mmkd_ext.CheckpointHook'),
+    exact_resume=dict(type='mmkd_ext.ExactResumeHook'))
+model_wrapper_cfg = dict(type='mmkd_ext.PassesDataParallel')
+model = dict(
+    _delete_=True, type='mmkd_ext.Distiller', input_shape=(2, 3, 128, 128),
+    student=dict(
+        {key: value for key, value in _base_.model.items()
+         if key not in ('feature_encoder', 'context_encoder')},
+        type='FlowNASSupernet', bn_mode='frozen01', random_subnets=2),
+    teacher=dict(
+        config='mmkd_ext::flow/raft/raft_chairs_100k.py',
+        checkpoint='work_dirs/raft_chairs_100k/iter_100000.pth',
+        hint='Train it first: python -m mmkd_ext train raft_chairs_100k.py'),
+    losses=dict(alignment=_base_.flownas_alignment))
