@@ -43,6 +43,9 @@ class FeatureDistance(Protocol):
         The candidate's distance is the mean over the batches.
         """
 
+    def finish(self) -> None:
+        """Called once, after the last candidate: hooks are taken off here."""
+
 
 @dataclass
 class Outcome:

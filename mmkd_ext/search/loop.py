@@ -6,6 +6,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ class EvolutionSearchLoop(BaseLoop):
         if known:
             runner.logger.info(f"the search goes on after {known} candidates of {history.path}")
         begin = time.perf_counter()
-        with progress_bar(self.search, runner.rank == 0) as show:
+        with progress_bar(self.search, runner.rank == 0) as show, self._finishing():
             while candidates := self.search.ask():
                 for outcome, candidate in self._evaluated(candidates, evaluate):
                     told = self.search.tell(
@@ -207,6 +208,14 @@ class EvolutionSearchLoop(BaseLoop):
         runner.call_hook("after_test_epoch", metrics=metrics)
         runner.call_hook("after_test")
         return metrics
+
+    @contextmanager
+    def _finishing(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self.distance is not None:
+                self.distance.finish()
 
     def _evaluated(
         self, candidates: Sequence[Candidate], evaluate: Callable[[Candidate], Outcome]

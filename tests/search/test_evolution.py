@@ -244,7 +244,7 @@ def test_tell_takes_only_what_was_asked_and_whole():
         (dict(population=0), "population is 1 or more"),
         (dict(max_epochs=-1), "max_epochs is 0 or more"),
         (dict(mutation_prob=2), r"mutation_prob is in \[0, 1\]"),
-        (dict(constraints=dict(parms=(0, 1))), "DigitSpace has no method parms"),
+        (dict(constraints=dict(weights=(0, 1))), "DigitSpace has no method weights"),
         (dict(constraints=dict(params=(5, 1))), r"params=\(5, 1\) is empty"),
         (dict(constraints=dict(params=(1, 2, 3))), "is no range"),
         (dict(constraints=dict(params=(None, None))), "is no range"),

@@ -105,6 +105,7 @@ def test_a_search_that_was_cut_goes_on_to_the_same_end(tmp_path, checkpoint):
         loop, _, _ = search(again, checkpoint, **changes)
     assert (again / "search_history.jsonl").read_bytes() == content
     assert loop.distance.teacher_forwards == 3  # once for each batch, not for each candidate
+    assert loop.distance.finished
     best = (tmp_path / "whole" / "best_genotype.json").read_bytes()
     assert (again / "best_genotype.json").read_bytes() == best
 

@@ -165,6 +165,9 @@ class TeacherDistance:
             lambda module, args, output: self.outputs.append(output.mean((1, 2, 3)))
         )
 
+    def finish(self):
+        self.finished = True
+
     def __call__(self, model, batch_index, data_batch):
         output = self.outputs[-1]
         self.outputs.clear()

@@ -92,9 +92,7 @@ class FlowFeatureDistance:
         if not self._pairs:
             self._pairs = self._resolve(student)
             self.teacher.watch([other.source for _, other in self._pairs], student)
-        for handle in self._handles:
-            handle.remove()
-        self._seen.clear()
+        self.finish()
         self._handles = [
             student.register_forward_pre_hook(lambda *_: self._seen.clear()),
             *(
@@ -109,6 +107,13 @@ class FlowFeatureDistance:
             self._known = [self._teach(student, batch) for batch in dataloader]
             self.teacher.apply_(torch.Tensor.cpu)  # its memory is the candidates' now
             self._dataloader = dataloader
+
+    def finish(self) -> None:
+        """Look at the student no longer; what the teacher said is kept."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._seen.clear()
 
     def __call__(self, model: nn.Module, batch_index: int, data_batch: Mapping[str, Any]) -> float:
         """The distance on one batch, right after the model has predicted it.
