@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -104,7 +106,13 @@ class FlowFeatureDistance:
             self.teacher.load()
             device = next(student.parameters()).device
             self.teacher.apply_(lambda tensor: tensor.to(device))
+            begin = time.perf_counter()
             self._known = [self._teach(student, batch) for batch in dataloader]
+            print_log(
+                f"FlowFeatureDistance: the teacher took {time.perf_counter() - begin:.1f} s for "
+                f"{len(self._known)} batches; what it said is kept for all candidates",
+                logger="current",
+            )
             self.teacher.apply_(torch.Tensor.cpu)  # its memory is the candidates' now
             self._dataloader = dataloader
 
