@@ -3,10 +3,10 @@
 # the super-network's weights to begin with.
 _base_ = './flow_digits_flownas_supernet.py'
 genotype = dict(
-    width=(16, 16, 32, 24, 32, 32),
-    kernel_size=(3, 5, 5, 5, 5, 5),
-    depth=(1, 1, 1, 1, 1, 1),
-    expand_ratio=(1, 1, 3, 2, 2, 2))
+    width=(8, 16, 24, 24, 32, 32),
+    kernel_size=(5, 3, 3, 3, 3, 3),
+    depth=(1, 1, 1, 1, 1, 2),
+    expand_ratio=(1, 1, 2, 3, 3, 2))
 encoder = dict(type='StaticFlowEncoder', genotype=genotype, space=_base_.model.space)
 model = dict(
     _delete_=True,
