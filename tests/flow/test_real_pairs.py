@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -56,6 +57,15 @@ def test_no_motion_at_all(names, epe, below, outliers):
     found = [float((errors < limit).mean()) for limit in (1, 3, 5)]
     assert found == pytest.approx(below, abs=1e-6)
     assert outlier_rate(still, flow, valid) == pytest.approx(outliers, abs=1e-6)
+
+
+@pytest.mark.parametrize(("names", "epe"), [(SINTEL, 0.298), (WHALE, 0.226)])
+def test_dis(names, epe):
+    """OpenCV's DIS, medium, with its default settings; other versions differ a little."""
+    images = [cv2.imread(str(Path(FOLDER) / name), cv2.IMREAD_GRAYSCALE) for name in names[:2]]
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow, valid = truth(names)
+    assert end_point_error(dis.calc(*images, None), flow, valid) == pytest.approx(epe, abs=0.01)
 
 
 def test_files():
