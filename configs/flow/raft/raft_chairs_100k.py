@@ -3,5 +3,5 @@ _base_ = [
     '../../_base_/mmkd_runtime.py',
     '../../_base_/models/raft.py',
     '../../_base_/datasets/flow_chairs.py',
-    '../../_base_/schedules/raft_chairs_100k.py',
+    '../../_base_/schedules/flow_raft_chairs_100k.py',
 ]

@@ -3,7 +3,7 @@ _base_ = [
     '../../_base_/mmkd_runtime.py',
     '../../_base_/models/raft.py',
     '../../_base_/datasets/flow_kitti.py',
-    '../../_base_/schedules/raft_kitti_50k.py',
+    '../../_base_/schedules/flow_raft_kitti_50k.py',
 ]
 model = dict(
     freeze_bn=True,

@@ -1,5 +1,5 @@
 # RAFT's stage on Sintel and more: 100k steps.
-_base_ = './raft_chairs_100k.py'
+_base_ = './flow_raft_chairs_100k.py'
 optim_wrapper = dict(optimizer=dict(lr=1.25e-4, weight_decay=1e-5))
 param_scheduler = [
     dict(

@@ -1,5 +1,5 @@
 # RAFT's stage on KITTI-2015: 50k steps.
-_base_ = './raft_chairs_100k.py'
+_base_ = './flow_raft_chairs_100k.py'
 optim_wrapper = dict(optimizer=dict(lr=1e-4, weight_decay=1e-5))
 param_scheduler = [
     dict(

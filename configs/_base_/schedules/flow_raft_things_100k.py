@@ -1,5 +1,5 @@
 # RAFT's stage on FlyingThings3D: 100k steps.
-_base_ = './raft_chairs_100k.py'
+_base_ = './flow_raft_chairs_100k.py'
 optim_wrapper = dict(optimizer=dict(lr=1.25e-4))
 param_scheduler = [
     dict(
