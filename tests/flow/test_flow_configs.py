@@ -82,6 +82,13 @@ CONFIGS = {
     for path in ROOT.glob(pattern)
 }
 PUBLISHED = [name for name in EXPECTED if EXPECTED[name].schedule]
+SLOW = (  # as others of their stage or kind
+    "flownas_supernet_things",
+    "flownas_supernet_sintel",
+    "flownas-raft-s_things_100k",
+    "flownas-raft-s_sintel_100k",
+    "lcv-raft_things_100k",
+)
 SUBMISSIONS = ("raft_sintel_submission", "raft_kitti_submission")
 
 
@@ -168,7 +175,9 @@ def test_every_config_is_covered():
         assert load_config(CONFIGS[name]).default_scope == "mmkd_ext"
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in EXPECTED]
+)
 def test_it_trains_a_step_and_tests(name, tmp_path):
     runner = quiet_runner(tiny(name, tmp_path), tmp_path)
     if EXPECTED[name].parameters:

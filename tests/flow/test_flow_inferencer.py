@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from mmkd_ext.flow.warm_start import forward_project
 from mmkd_ext.flow.warp import warp
 from mmkd_ext.registry import MODELS
 from tests.flow import tiny_raft
-from tests.packaging.commands import ROOT, run
 from tests.vos.video_files import write_mp4
 
 SHAPE = (37, 50)
@@ -110,12 +107,13 @@ def test_who_stops_early_keeps_what_was_done(model, tmp_path):
     np.testing.assert_allclose(read, flow, atol=1 / 128 + 1e-6)
 
 
-def test_the_command_on_a_folder(project, tmp_path):
-    command = (sys.executable, ROOT / "tools" / "flow_infer.py", project / "tiny_raft.py")
-    command += (project / "tiny.pth", project / "frames", "--warped", "--device", "cpu")
-    printed = run(*map(str, command), cwd=tmp_path)
-    assert "frames: 3 pairs, " in printed
-    assert "mean difference of a pair's images " in printed
+def test_the_command_on_a_folder(project, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = (project / "tiny_raft.py", project / "tiny.pth", project / "frames")
+    main([*map(str, arguments), "--warped", "--device", "cpu"])
+    printed, report = capsys.readouterr()
+    assert "frames: 3 pairs, " in report
+    assert "mean difference of a pair's images " in report
     out = tmp_path / "flow_results" / "frames"
     assert "flow:   flow_results/frames/flow\n" in printed
     assert "color:  flow_results/frames/color\n" in printed

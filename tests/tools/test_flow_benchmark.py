@@ -65,6 +65,7 @@ def test_sizes_and_one_that_does_not_fit(tmp_path):
     assert cv2.imread(str(tmp_path / "out" / "correlation.png")).shape[1] > 1000
 
 
+@pytest.mark.slow
 def test_what_a_learnable_cost_volume_adds(tmp_path, capsys):
     config = write_config(tmp_path / "tiny.py", tiny_raft.config())
     options = ("--lcv", "--sizes", "32x48", "--iters", "2", "--repeats", "3", *CPU)
