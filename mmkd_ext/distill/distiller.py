@@ -9,7 +9,6 @@ Validation, test and inference are the student alone.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -25,6 +24,7 @@ from mmkd_ext.registry import MODELS
 from .build import LossTerm, build_losses, plan_losses
 from .checkpoint import install_reader
 from .inherit import inherit_weights, inheritance
+from .networks import build_student, build_teacher
 from .optim import install as install_optimizer_view
 from .passes import passes_of, train_in_passes
 from .probe import untouched_random_state
@@ -33,7 +33,6 @@ from .student_state import StudentState
 from .tap_spec import TapError, leaves
 from .taps import Recorder, check_gradient, describe, gather, tensors_in
 from .teacher import EMATeacher, Teacher
-from .teacher_args import teacher_args
 
 install_optimizer_view()
 
@@ -86,7 +85,7 @@ class Distiller(StudentState, BaseModel):
             raise ValueError("give the Distiller `teacher` or `teachers`, not both")
         if student_loss_weight < 0:
             raise ValueError(f"student_loss_weight must be >= 0, not {student_loss_weight}")
-        student = _build_student(student, data_preprocessor)
+        student = build_student(student, data_preprocessor)
         super().__init__(data_preprocessor=getattr(student, "data_preprocessor", None))
         self.student_loss_weight = student_loss_weight
         self._adopt(student)
@@ -94,7 +93,7 @@ class Distiller(StudentState, BaseModel):
         # Forked, so that the student starts from the weights it would have without us.
         with untouched_random_state():
             self.teachers: dict[str, Teacher] = {
-                name: _build_teacher(config, student, teacher_mode, name)
+                name: build_teacher(config, student, teacher_mode, name)
                 for name, config in configs.items()
             }
             self.inherit = inheritance(inherit, list(self.teachers))
@@ -374,30 +373,6 @@ class Distiller(StudentState, BaseModel):
         self.student.train(mode)
         self.distill.train(mode)
         return self
-
-
-def _build_student(
-    student: dict | nn.Module, data_preprocessor: dict | nn.Module | None
-) -> nn.Module:
-    if isinstance(student, nn.Module):
-        return student
-    student = copy.deepcopy(student)
-    if data_preprocessor is not None:
-        if isinstance(data_preprocessor, Mapping):
-            # mmpretrain's classifiers write their batch augmentation into it.
-            data_preprocessor = copy.deepcopy(data_preprocessor)
-        student.setdefault("data_preprocessor", data_preprocessor)
-    return MODELS.build(student)
-
-
-def _build_teacher(config: Any, student: nn.Module, mode: str, name: str) -> Teacher:
-    """A teacher from its config, see :func:`teacher_args`."""
-    kind, args = teacher_args(config, name)
-    args = {"mode": mode, "name": name, **args}
-    try:
-        return EMATeacher(student, **args) if kind == "EMATeacher" else Teacher(**args)
-    except TypeError as error:
-        raise TypeError(f"teacher {name!r}: {error}") from error
 
 
 def _scaled(value: Any, factor: float) -> Any:

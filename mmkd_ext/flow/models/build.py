@@ -87,12 +87,8 @@ def build_raft(
         ValueError: Unknown names.
         CheckpointError: The weights cannot be read, or are of another network.
     """
-    model = MODELS.build(raft_config(size, cost_volume, **options))
-    if weights is not None:
-        from mmkd_ext.distill.checkpoint import read_checkpoint
-        from mmkd_ext.distill.export import student_weights
-        from mmkd_ext.distill.teacher import load_weights
+    from mmkd_ext.distill.inference import network_for_inference
 
-        state = student_weights(read_checkpoint(weights))
-        load_weights(model, state, "build_raft", str(weights))
-    return model.eval()
+    model = MODELS.build(raft_config(size, cost_volume, **options))
+    network, _ = network_for_inference(model, weights, None, "build_raft")
+    return network
