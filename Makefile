@@ -28,9 +28,9 @@ demo: env
 demo-flownas: env
 	rm -rf "$(FLOWNAS)"
 	"$(PY)" -m mmkd_ext train flow_digits_flownas_supernet.py --work-dir "$(FLOWNAS)/supernet"
-	"$(PY)" -m mmkd_ext test flow_digits_flownas_search.py "$(FLOWNAS)/supernet/epoch_8.pth" \
+	"$(PY)" -m mmkd_ext test flow_digits_flownas_search.py "$(FLOWNAS)/supernet/epoch_6.pth" \
 	    --work-dir "$(FLOWNAS)/search"
-	"$(PY)" -m mmkd_ext flownas-export flow_digits_flownas_supernet.py "$(FLOWNAS)/supernet/epoch_8.pth" \
+	"$(PY)" -m mmkd_ext flownas-export flow_digits_flownas_supernet.py "$(FLOWNAS)/supernet/epoch_6.pth" \
 	    --genotype "$(FLOWNAS)/search/best_genotype.json" --out-dir "$(FLOWNAS)/subnet" --name subnet \
 	    --input-size 192 256
 	"$(PY)" -m mmkd_ext test "$(FLOWNAS)/subnet/subnet.py" "$(FLOWNAS)/subnet/subnet.pth" \

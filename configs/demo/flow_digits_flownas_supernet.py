@@ -35,10 +35,10 @@ train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=1, convert_to_iter_based=True),
     dict(
-        type='LinearLR', start_factor=1.0, end_factor=0.01, begin=1, end=8,
+        type='LinearLR', start_factor=1.0, end_factor=0.01, begin=1, end=6,
         convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=8, val_interval=8)
-default_hooks = dict(checkpoint=dict(interval=8))
+train_cfg = dict(max_epochs=6, val_interval=6)
+default_hooks = dict(checkpoint=dict(interval=6))
 # Several processes train the same networks in each step.
 model_wrapper_cfg = dict(type='mmkd_ext.PassesDataParallel')
