@@ -52,7 +52,7 @@ FORMS = {
     ),
     "flow_digits": Form(
         module="mmkd_ext.demo_data.flow_digits",
-        version=1,
+        version=2,
         describe="image pairs of moving handwritten digits as a FlyingChairs-style dataset",
     ),
 }
