@@ -26,7 +26,7 @@ demo: env
 	"$(PY)" -m mmkd_ext demo $(DEMO_ARGS)
 
 demo-flownas: env
-	rm -rf "$(FLOWNAS)"
+	rm -rf "$(FLOWNAS)/supernet" "$(FLOWNAS)/search" "$(FLOWNAS)/subnet"
 	"$(PY)" -m mmkd_ext train flow_digits_flownas_supernet.py --work-dir "$(FLOWNAS)/supernet"
 	"$(PY)" -m mmkd_ext test flow_digits_flownas_search.py "$(FLOWNAS)/supernet/epoch_6.pth" \
 	    --work-dir "$(FLOWNAS)/search"

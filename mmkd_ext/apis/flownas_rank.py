@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
     from mmkd_ext.flow.nas import FlowNASSpace, Genotype
+    from mmkd_ext.search.limits import Limits
 
 RESULT, TABLE = "rank.json", "rank.md"
 DRAWS = 100_000  # for the random genotypes of a budget
@@ -79,18 +80,30 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
             "done here; take a super-network of bn_mode='frozen01'"
         )
     scorer = Scorer(cfg, args.checkpoint)
-    genotypes = {f"found{i}": read_genotype(path) for i, path in enumerate(args.found)}
-    genotypes |= random_genotypes(scorer.space, search, args.random, args.seed, genotypes.values())
+    limits = budget(scorer.space, search)
+    genotypes = {}
+    for number, path in enumerate(args.found):
+        genotype = scorer.space.check(read_genotype(path))
+        costs = limits.costs(genotype)
+        if broken := limits.broken(costs):
+            raise UserError(
+                f"{path}: its genotype has {broken} {costs[broken]:,}, but the search of "
+                f"{args.config} wants {limits}; compare what one budget found"
+            )
+        genotypes[f"found{number}"] = genotype
+    found = genotypes.values()
+    genotypes |= random_genotypes(scorer.space, limits, args.random, args.seed, found)
     args.work_dir.mkdir(parents=True, exist_ok=True)
     rows = []
     for name, genotype in genotypes.items():
-        genotype = scorer.space.check(genotype)
         row = dict(
             name=name,
             genotype=genotype,
             params=scorer.space.params(genotype),
-            inherited=scorer.score(genotype, search["metric"]),
+            inherited=scorer(genotype),
         )
+        if not math.isfinite(row["inherited"]):
+            raise UserError(f"the inherited score of {name} is {row['inherited']}: {genotype}")
         print(f"{name}: {row['params']:,} parameters, inherited {row['inherited']:.4f}", flush=True)
         rows.append(row)
     training = load_config(args.train_config) if args.train_config else cfg
@@ -112,52 +125,65 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 
 class Scorer:
-    """Scores genotypes with the super-network's weights, on the data that a search uses."""
+    """Scores genotypes as their search does, but by its metric alone."""
 
     def __init__(self, cfg: Config, checkpoint: str) -> None:
         from mmengine.evaluator import Evaluator
         from mmengine.runner import Runner
 
         from mmkd_ext.distill.inference import network_for_inference
+        from mmkd_ext.search.evaluation import CandidateEvaluator
+        from mmkd_ext.search.evolution import EvolutionSearch
 
-        self.network, _ = network_for_inference(cfg, checkpoint, None, "flownas-rank")
-        self.space: FlowNASSpace = self.network.space
+        network, _ = network_for_inference(cfg, checkpoint, None, "flownas-rank")
+        self.space: FlowNASSpace = network.space
         loader = dict(cfg.test_dataloader, num_workers=0, persistent_workers=False)
-        self.loader = Runner.build_dataloader(loader, seed=0)
         evaluators = cfg.test_evaluator
-        self.evaluator = Evaluator([evaluators] if isinstance(evaluators, Mapping) else evaluators)
+        self.metric = cfg.test_cfg.metric
+        self.evaluate = CandidateEvaluator(
+            network,
+            Runner.build_dataloader(loader, seed=0),
+            Evaluator([evaluators] if isinstance(evaluators, Mapping) else evaluators),
+            EvolutionSearch(self.space),
+            self.metric,
+        )
         self.full_name = ""
 
-    def score(self, genotype: Genotype, metric: str) -> float:
+    def __call__(self, genotype: Genotype) -> float:
         """The metric of a genotype."""
-        import torch
-
+        from mmkd_ext.search.candidates import Candidate
         from mmkd_ext.search.evaluation import metric_name
 
-        self.network.set_genotype(genotype)
-        with torch.no_grad():
-            for batch in self.loader:
-                samples = self.network.test_step(batch)
-                self.evaluator.process(data_samples=samples, data_batch=batch)
-        figures = self.evaluator.evaluate(len(self.loader.dataset))
-        self.full_name = metric_name(figures, metric)
-        return figures[self.full_name]
+        outcome = self.evaluate(Candidate(0, genotype, 0, "random", {}))
+        self.full_name = metric_name(outcome.metrics, self.metric)
+        return outcome.score
 
 
-def random_genotypes(
-    space: FlowNASSpace,
-    search: Mapping[str, Any],
-    count: int,
-    seed: int,
-    others: Iterable[Genotype] = (),
-) -> dict[str, Genotype]:
-    """Different random genotypes within the budget of a search, by name; none of ``others``.
+def budget(space: FlowNASSpace, search: Mapping[str, Any]) -> Limits:
+    """The limits of a search.
 
-    Limits that only a measurement tells are not looked at.
+    Raises:
+        UserError: Some are of costs that are measured: random genotypes could not keep them.
     """
     from mmkd_ext.search.limits import Limits
 
     limits = Limits(space, search.get("constraints"), search.get("input_size"))
+    if limits.measured:
+        raise UserError(
+            f"the search limits the {limits.measured[0]}, which is measured; genotypes are "
+            "compared within limits of costs in closed form, such as params and macs"
+        )
+    return limits
+
+
+def random_genotypes(
+    space: FlowNASSpace,
+    limits: Limits,
+    count: int,
+    seed: int,
+    others: Iterable[Genotype] = (),
+) -> dict[str, Genotype]:
+    """Different random genotypes within the budget of a search, by name; none of ``others``."""
     generator = random.Random(seed)
     taken = {space.key(genotype) for genotype in others}
     found: dict[Any, Genotype] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmkd_ext.apis.config import dump_under_another_name, load_config
@@ -22,6 +22,7 @@ from mmkd_ext.apis.train import (
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
+    from torch import nn
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -97,11 +98,14 @@ def check_weights_fit(runner: Runner, checkpoint: str) -> None:
     mmengine loads non-strictly: what does not match is a line in the log.
 
     Raises:
-        UserError: No weight of the checkpoint belongs to the model, or some have other shapes.
+        UserError: No weight of the checkpoint belongs to the model, or some have other shapes; or
+            it lacks any of an elastic network: a search would rank random weights.
     """
     from mmengine.model import BaseTTAModel, is_model_wrapper
 
     from mmkd_ext.distill.checkpoint import read_checkpoint, weights_of
+    from mmkd_ext.distill.export import student_weights
+    from mmkd_ext.distill.unwrap import student_of
 
     model = runner.model
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
@@ -110,7 +114,8 @@ def check_weights_fit(runner: Runner, checkpoint: str) -> None:
     weights = weights_of(read_checkpoint(checkpoint))
     name = type(model).__name__
     shared = [key for key in weights if key in own]
-    if not shared:
+    elastic = any(hasattr(module, "set_genotype") for module in model.modules())
+    if not shared and not elastic:
         raise UserError(
             f"No weight of {checkpoint} belongs to this {name}: the checkpoint begins with "
             f"{_listed(weights)}, the model with {_listed(own)}. Is it of another config?"
@@ -122,6 +127,22 @@ def check_weights_fit(runner: Runner, checkpoint: str) -> None:
             f"{checkpoint} is of another network: {len(other)} of {len(shared)} weights have "
             f"another shape, {key} is {tuple(weights[key].shape)} in the checkpoint and "
             f"{tuple(own[key].shape)} in the {name}. Use the config that it was trained with."
+        )
+    if elastic:
+        _check_complete(student_of(model), student_weights(weights), checkpoint)
+
+
+def _check_complete(network: nn.Module, weights: Mapping[str, Any], checkpoint: str) -> None:
+    name = type(network).__name__
+    try:  # networks translate other people's names when they load
+        missing = set(network.load_state_dict(weights, strict=False).missing_keys)
+    except RuntimeError as error:
+        raise UserError(f"{checkpoint} is of another network than this {name}: {error}") from None
+    missing &= {key for key, _ in network.named_parameters()}
+    if missing:
+        raise UserError(
+            f"{checkpoint} lacks {len(missing)} weights of this {name}, such as {min(missing)}: "
+            "they would be random. Is it the checkpoint of the super-network?"
         )
 
 

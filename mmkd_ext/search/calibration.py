@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 
@@ -12,19 +12,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
-def averaging_batch_norms(model: nn.Module) -> Iterator[None]:
+def averaging_batch_norms(
+    model: nn.Module, norms: Sequence[_BatchNorm] | None = None
+) -> Iterator[None]:
     """Replace running statistics by the mean over the batches that run inside; all count alike.
 
     Source: Yu and Huang, "Universally Slimmable Networks and Improved Training Techniques", ICCV
     2019, arXiv:1903.05134, section 3.4.
 
     Args:
-        model: Its batch norms that track statistics; the rest keeps its mode.
+        model: The network that runs; but for these norms it keeps its mode.
+        norms: Batch norms in it that track statistics; None: all of those.
 
     Raises:
-        ValueError: There is none, or one ran no batch: it would have no statistics.
+        ValueError: There is none, or no batch passed one.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if norms is None:
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         raise ValueError(
             f"calibration: {type(model).__name__} has no batch norm that tracks statistics; leave "
@@ -34,19 +38,18 @@ def averaging_batch_norms(model: nn.Module) -> Iterator[None]:
     try:
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # torch's word for a mean over all batches
             norm.train()
+            norm.momentum = None  # torch's word for a mean over all batches
         yield
-        idle = [norm for norm in norms if not int(norm.num_batches_tracked)]
-        if len(idle) == len(norms):
-            raise ValueError(
-                f"calibration: no batch norm of {type(model).__name__} took statistics; of FlowNAS "
-                "encoders those of bn_mode='calibrated' do"
-            )
     finally:
         for norm, (momentum, training) in zip(norms, before, strict=True):
             norm.momentum = momentum
             norm.train(training)
+    if not any(int(norm.num_batches_tracked) for norm in norms):
+        raise ValueError(
+            f"calibration: no batch norm of {type(model).__name__} took statistics: no batch "
+            "passed them, or their mode takes none"
+        )
 
 
 class Calibration:

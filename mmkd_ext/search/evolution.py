@@ -16,7 +16,7 @@ from typing import Any, Literal
 from mmkd_ext.search.candidates import Candidate, Evaluated, Origin
 from mmkd_ext.search.constraints import Range
 from mmkd_ext.search.limits import Limits, plain_numbers
-from mmkd_ext.search.space import Genotype, SearchSpace
+from mmkd_ext.search.space import Genotype, SearchSpace, check_space
 
 _REMEMBERED = 200_000  # genotypes outside the limits; a search must not fill the memory with them
 
@@ -60,8 +60,8 @@ class EvolutionSearch:
         random_tries: Draws for each random genotype that is wanted.
 
     Raises:
-        ValueError: An argument makes no sense, or a limit is beyond the space's smallest or largest
-            network.
+        ValueError: An argument makes no sense, the space lacks a method, or a limit is beyond the
+            space's smallest or largest network.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class EvolutionSearch:
                 f"EvolutionSearch: {mutation} mutations and {crossover} crossovers are more than "
                 f"a population of {population}"
             )
+        check_space(space)
         self.space = space
         self.rule = rule
         self.max_epochs = max_epochs

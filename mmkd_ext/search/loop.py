@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from mmkd_ext.search.report import result_table, write_best
 from mmkd_ext.search.space import SearchSpace, space_signature
 
 HISTORY, BEST = "search_history.jsonl", "best_genotype.json"
+_OF_WORKERS = ("num_workers", "persistent_workers", "prefetch_factor", "pin_memory")
 
 
 @LOOPS.register_module()
@@ -147,7 +149,7 @@ class EvolutionSearchLoop(BaseLoop):
             distance=_named(distance),
             calibration=_named(calibration),
             samples=len(self.dataloader.dataset),
-            config=_digest(runner.cfg, "model", "test_dataloader.dataset", "test_evaluator"),
+            config=_digest(runner.cfg),
             latency=[latency_runs, latency_warmup] if "latency" in (constraints or {}) else None,
         )
         self.metric = metric
@@ -278,9 +280,17 @@ class EvolutionSearchLoop(BaseLoop):
         options = dict(calibration)
         loader = options.pop("dataloader", None)
         if isinstance(loader, dict):
+            # Workers that persist do not begin anew: augmentations would depend on the number of
+            # candidates that this process has calibrated.
+            loader = dict(loader, persistent_workers=False)
             loader = self.runner.build_dataloader(loader, seed=self.runner.seed)
         loader = self.dataloader if loader is None else loader
         check_order(loader)
+        if loader is not self.dataloader and getattr(loader, "persistent_workers", False):
+            raise ValueError(
+                "EvolutionSearchLoop: the loader of the calibration has persistent_workers, whose "
+                "augmentations go on from candidate to candidate; build it without"
+            )
         if isinstance(options.get("calibrating"), str):
             options["calibrating"] = get_object_from_string(options["calibrating"])
         return Calibration(loader, **options)
@@ -325,23 +335,27 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _digest(cfg: Any, *keys: str) -> str:
-    """A fingerprint of parts of a config."""
-    parts = []
-    for key in keys:
-        part = cfg
-        for name in key.split("."):
-            part = part.get(name) if isinstance(part, Mapping) or hasattr(part, "get") else None
-        parts.append(f"{key}={_named(part)!r}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+def _digest(cfg: Any) -> str:
+    """A fingerprint of what a config says of scores; how data are read in parallel does not."""
+    parts = {key: cfg.get(key) for key in ("model", "data_preprocessor", "test_evaluator")}
+    loader = cfg.get("test_dataloader") or {}
+    if isinstance(loader, Mapping):
+        loader = {key: value for key, value in loader.items() if key not in _OF_WORKERS}
+    text = json.dumps(_named({**parts, "test_dataloader": loader}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _named(part: Any) -> Any:
-    """A config as plain data; of an object, its class."""
+    """A config as plain data; of an object, its class, and of a checkpoint that is here, a hash."""
     if part is None or isinstance(part, (str, int, float, bool)):
         return part
     if isinstance(part, Mapping):
-        return {str(key): _named(value) for key, value in part.items()}
+        named = {str(key): _named(value) for key, value in part.items()}
+        file = named.get("checkpoint")
+        if isinstance(file, str) and Path(file).is_file():
+            digest = hashlib.sha256(Path(file).read_bytes())
+            named["checkpoint"] = f"{file} {digest.hexdigest()[:16]}"
+        return named
     if isinstance(part, (list, tuple)):
         return [_named(value) for value in part]
     return getattr(part, "__qualname__", type(part).__qualname__)

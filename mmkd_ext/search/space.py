@@ -51,6 +51,17 @@ class SearchSpace(Protocol):
         """What is equal for genotypes of the same network, and different for any others."""
 
 
+def check_space(space: Any) -> None:
+    """Raise ValueError where a space lacks what every search asks of it, naming it."""
+    members = [name for name in vars(SearchSpace) if not name.startswith("_")]
+    missing = [name for name in members if not hasattr(space, name)]
+    if missing:
+        raise ValueError(
+            f"{type(space).__name__} is no search space: it lacks {', '.join(missing)}; see "
+            "mmkd_ext.search.SearchSpace"
+        )
+
+
 def space_signature(space: SearchSpace) -> dict[str, Any]:
     """What tells a space from another one, as plain data.
 

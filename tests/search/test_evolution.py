@@ -256,6 +256,14 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         EvolutionSearch(DigitSpace(), **settings)
 
 
+def test_a_space_that_lacks_a_method_is_refused():
+    class Half:
+        sample = mutate = crossover = params = None
+
+    with pytest.raises(ValueError, match="Half is no search space: it lacks size, check, key; see"):
+        EvolutionSearch(Half())
+
+
 def test_the_pareto_front_is_what_nobody_beats():
     search = complete(EvolutionSearch(DigitSpace(), max_epochs=3))
     all_of_them = search.evaluated

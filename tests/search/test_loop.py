@@ -120,6 +120,47 @@ def test_other_weights_do_not_continue_a_search(tmp_path, checkpoint):
                distance=dict(type="TeacherDistance"))  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(test_dataloader=dict(batch_size=7)),  # the distance is a mean over batches
+        dict(data_preprocessor=dict(type="BaseDataPreprocessor", non_blocking=True)),
+        dict(test_evaluator=[dict(type="SquaredError", prefix="tiny")]),
+    ],
+)
+def test_other_scores_do_not_continue_a_search(tmp_path, checkpoint, change):
+    search(tmp_path, checkpoint, max_epochs=0)
+    config = Config(settings(tmp_path, checkpoint, max_epochs=0))
+    config.test_dataloader.pin_memory = True  # of no consequence
+    quiet_runner(copy.deepcopy(config), tmp_path).test()
+    config.merge_from_dict(change)
+    with pytest.raises(ValueError, match=r"another search: settings\.config was"):
+        quiet_runner(config, tmp_path).test()
+
+
+def test_another_teacher_in_the_same_file_does_not_continue_a_search(tmp_path, checkpoint):
+    teacher = tmp_path / "teacher.pth"
+    distance = dict(type="TeacherDistance", teacher=dict(checkpoint=str(teacher)))
+    teacher.write_bytes(b"one")
+    search(tmp_path / "work", checkpoint, max_epochs=0, distance=distance)
+    teacher.write_bytes(b"two")
+    with pytest.raises(ValueError, match=r"another search: settings\.distance\.teacher\.checkp"):
+        search(tmp_path / "work", checkpoint, max_epochs=0, distance=distance)
+
+
+def test_weights_that_are_missing_are_not_searched(tmp_path, checkpoint, capsys):
+    config = tmp_path / "search.py"
+    Config(settings("unset")).dump(config)
+    content = torch.load(checkpoint)
+    del content["state_dict"]["body.first.weight"]
+    torch.save(content, tmp_path / "part.pth")
+    with pytest.raises(SystemExit):
+        main([str(config), str(tmp_path / "part.pth"), "--work-dir", str(tmp_path / "work")])
+    assert (
+        "lacks 1 weights of this TinyElastic, such as body.first.weight" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(("rule", "sign"), [("less", 1), ("greater", -1)])
 def test_the_distance_has_its_own_weight(tmp_path, checkpoint, rule, sign):
     changes = dict(rule=rule, distance=dict(type="TeacherDistance"), distill_weight=0.25)
@@ -149,6 +190,28 @@ def test_each_candidate_is_calibrated_on_its_own(tmp_path, checkpoint):
         assert record["score"] == pytest.approx(
             float(squared_error(predicted(model), targets)), rel=1e-4
         )
+
+
+def test_workers_of_a_calibration_begin_anew_for_each_candidate(tmp_path, checkpoint):
+    """Else a score would depend on how many candidates its process has evaluated."""
+    loader = dict(
+        batch_size=3,
+        num_workers=1,
+        persistent_workers=True,
+        dataset=dict(type="TinyImages", noise=0.3),
+        sampler=dict(type="DefaultSampler", shuffle=False),
+    )
+    changes = dict(max_epochs=0, population=4, mutation=0, crossover=0)
+    changes["calibration"] = dict(batches=2, dataloader=loader)
+    _, whole, _ = search(tmp_path, checkpoint, **changes)
+    history = tmp_path / "search_history.jsonl"
+    lines = history.read_bytes().splitlines(keepends=True)
+    history.write_bytes(b"".join(lines[:3]))
+    _, again, _ = search(tmp_path, checkpoint, **changes)
+    assert again == whole
+    loader = DataLoader(TinyImages(), batch_size=3, num_workers=1, persistent_workers=True)
+    with pytest.raises(ValueError, match="the loader of the calibration has persistent_workers"):
+        search(tmp_path, checkpoint, calibration=dict(batches=2, dataloader=loader))
 
 
 def test_calibration_leaves_everything_but_statistics_as_it_was(checkpoint):

@@ -89,8 +89,8 @@ class ElasticBody(nn.Module):
 class TinyElastic(BaseModel):
     """Predicts a number for an image (N, 3, H, W)."""
 
-    def __init__(self, most=6):
-        super().__init__()
+    def __init__(self, most=6, data_preprocessor=None):
+        super().__init__(data_preprocessor)
         self.body = ElasticBody(most)
 
     def forward(self, inputs, data_samples=None, mode="tensor"):
@@ -110,7 +110,8 @@ class TinyImages(Dataset):
 
     metainfo = dict(classes=("number",))
 
-    def __init__(self, size=7):
+    def __init__(self, size=7, noise=0):
+        self.noise = noise  # of an augmentation
         generator = torch.Generator().manual_seed(5)
         self.images = torch.rand(size, 3, 8, 8, generator=generator)
         self.targets = 2 * self.images.mean((1, 2, 3)) - self.images.amax((1, 2, 3))
@@ -120,7 +121,8 @@ class TinyImages(Dataset):
 
     def __getitem__(self, index):
         sample = BaseDataElement(target=self.targets[index], index=index)
-        return dict(inputs=self.images[index], data_samples=sample)
+        image = self.images[index]
+        return dict(inputs=image + self.noise * torch.rand_like(image), data_samples=sample)
 
 
 @METRICS.register_module()
@@ -153,7 +155,7 @@ class GatheredError(SquaredError):
 class TeacherDistance:
     """Mean absolute difference of the outputs to the least value of each image."""
 
-    def __init__(self):
+    def __init__(self, teacher=None):
         self.teacher_forwards = 0
 
     def prepare(self, model, dataloader):

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from mmkd_ext.search.calibration import averaging_batch_norms
+
 from .elastic_layers import ElasticBatchNorm2d
 from .encoder import FlowNASEncoder
 
@@ -22,8 +24,8 @@ _MODES = ("calibrated", "tracked")
 def calibrating(model: nn.Module) -> Iterator[None]:
     """Let FlowNAS encoders take the statistics of every batch that runs inside the block.
 
-    The means of the batches' means and variances replace what was stored. The model is in eval
-    mode, but for these norms, and keeps its genotype; no gradient is needed::
+    :func:`~mmkd_ext.search.calibration.averaging_batch_norms` for the norms of these encoders; the
+    model keeps its genotype, and no gradient is needed::
 
         model.eval()
         with torch.no_grad(), calibrating(model):
@@ -55,19 +57,8 @@ def calibrating(model: nn.Module) -> Iterator[None]:
             f"calibrating {type(model).__name__}: nothing to calibrate, as its FlowNAS encoders "
             f"have {modes}; calibration takes bn_mode='calibrated' (elastic) or 'tracked' (static)"
         )
-    before = [(norm.momentum, norm.training) for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train()
-        norm.momentum = None  # torch's way to ask for the plain mean over batches
-    try:
+    with averaging_batch_norms(model, norms):
         yield
-    finally:
-        for norm, (momentum, training) in zip(norms, before, strict=True):
-            norm.momentum = momentum
-            norm.train(training)
-    if not any(int(norm.num_batches_tracked) for norm in norms):
-        raise ValueError(f"calibrating {type(model).__name__}: no batch passed its encoders")
     for norm in norms:
         if isinstance(norm, ElasticBatchNorm2d):
             norm.calibrated = not norm.training

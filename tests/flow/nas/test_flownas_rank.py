@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmkd_ext.apis.errors import UserError
 from mmkd_ext.apis.flownas_rank import (
     Scorer,
+    budget,
     main,
     random_genotypes,
     summarize,
@@ -62,23 +63,24 @@ def project(tmp_path_factory):
 def test_the_score_is_that_of_the_exported_network(project):
     cfg = Config.fromfile(project / "tiny_search.py")
     scorer = Scorer(cfg, str(project / "super.pth"))
-    genotypes = random_genotypes(scorer.space, cfg.test_cfg, 2, seed=0)
+    genotypes = random_genotypes(scorer.space, budget(scorer.space, cfg.test_cfg), 2, seed=0)
     for genotype in genotypes.values():
-        score = scorer.score(genotype, "EPE")
-        plain = export_network(scorer.network)
+        score = scorer(genotype)
+        plain = export_network(scorer.evaluate.model)
         errors = []
-        for batch in scorer.loader:
+        for batch in scorer.evaluate.dataloader:
             (found,) = plain.test_step(batch)
             errors.append((found.pred_flow - found.gt_flow).norm(dim=0).mean().item())
         assert score == pytest.approx(sum(errors) / len(errors), rel=1e-5)
     assert scorer.full_name == "flow/EPE"
+    cfg.test_cfg.metric = "J"
     with pytest.raises(ValueError, match="metric='J', but the evaluator gives flow/EPE"):
-        scorer.score(genotype, "J")
+        Scorer(cfg, str(project / "super.pth"))(genotype)
 
 
 def test_random_genotypes_keep_to_the_budget(monkeypatch):
     space = FlowNASSpace()
-    search = dict(constraints=dict(params=(None, 5.0e6)))
+    search = budget(space, dict(constraints=dict(params=(None, 5.0e6))))
     found = random_genotypes(space, search, 5, seed=0)
     assert list(found) == [f"random{i}" for i in range(5)]
     assert all(space.params(one) <= 5.0e6 for one in found.values())
@@ -87,7 +89,9 @@ def test_random_genotypes_keep_to_the_budget(monkeypatch):
     assert random_genotypes(space, search, 5, seed=1) != found
     monkeypatch.setattr("mmkd_ext.apis.flownas_rank.DRAWS", 500)
     with pytest.raises(UserError, match="gave 0 genotypes within params <= 1,000,000, not 2"):
-        random_genotypes(space, dict(constraints=dict(params=1e6)), 2, seed=0)
+        random_genotypes(space, budget(space, dict(constraints=dict(params=1e6))), 2, seed=0)
+    with pytest.raises(UserError, match="limits the latency, which is measured"):
+        budget(space, dict(constraints=dict(latency=20)))
 
 
 def test_the_config_trains_the_genotype_from_scratch(project, tmp_path):
@@ -134,7 +138,17 @@ def test_wrong_configs(project, tmp_path, capsys):
     cfg = Config.fromfile(project / "tiny_search.py")
     cfg.test_cfg = {}
     cfg.dump(str(tmp_path / "no_search.py"))
+    largest = FlowNASSpace.of(cfg.model.space).max()
+    (tmp_path / "largest.json").write_text(json.dumps(dict(genotype=largest)))
+    weights = str(project / "super.pth")
+    too_large = [
+        str(project / "tiny_search.py"),
+        weights,
+        "--found",
+        str(tmp_path / "largest.json"),
+    ]
     for arguments, message in (
+        (too_large, "wants params <= 100,000; compare what one budget found"),
         ([str(tmp_path / "no_search.py"), "x.pth"], "no EvolutionSearchLoop"),
         ([str(project / "tiny_search.py"), "x.pth", "--random", "2"], "three genotypes or more"),
     ):
