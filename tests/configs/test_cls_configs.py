@@ -55,7 +55,20 @@ def test_every_config_in_the_folder_is_covered():
     assert {path.stem for path in DISTILLED} == {n for n, e in EXPECTED.items() if e.taps}
 
 
-@by_name
+# Large networks and losses that another one has, too.
+REPEATED = {
+    "nkd_deit-base_deit3-large_16xb64_in1k",
+    "vitkd-nkd_deit-base_deit3-large_16xb64_in1k",
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem in REPEATED else [], id=path.stem)
+        for path in CONFIGS
+    ],
+)
 def test_it_trains_a_step_and_predicts(path, tmp_path):
     size, classes, expected, settings, student_weight = EXPECTED[path.stem]
     cfg = load(path, size)

@@ -64,8 +64,10 @@ def test_every_config_in_the_folders_is_covered():
 STEPPED = [path for path in CONFIGS if "_vit-" not in path.stem]
 # Networks and losses that another one has, too.
 REPEATED = {
+    "mgd_faster-rcnn-r50_cascade-mask-rcnn-x101-32x4d-dcn_2x_coco",
     "mgd_retinanet-r50_retinanet-x101-64x4d-ms3x_2x_coco",
     "mgd_solo-r50_solo-r50-ms3x_1x_coco",
+    "nkd_faster-rcnn-r50_faster-rcnn-r101_1x_coco",
     "pkd_retinanet-r50_retinanet-x101-64x4d_2x_coco",
     "solo_r101_fpn_3x_coco",
     "tf-nkd_mask-rcnn-r50_1x_coco",
