@@ -4,9 +4,9 @@
 _base_ = './flow_digits_flownas_supernet.py'
 genotype = dict(
     width=(8, 16, 24, 24, 32, 32),
-    kernel_size=(5, 3, 3, 3, 3, 3),
-    depth=(1, 1, 1, 1, 1, 2),
-    expand_ratio=(1, 1, 2, 3, 3, 2))
+    kernel_size=(3, 3, 5, 3, 3, 5),
+    depth=(1, 1, 2, 1, 2, 1),
+    expand_ratio=(1, 2, 2, 3, 3, 3))
 encoder = dict(type='StaticFlowEncoder', genotype=genotype, space=_base_.model.space)
 model = dict(
     _delete_=True,
