@@ -28,7 +28,8 @@ def stack_truth(data_samples: Sequence[Any] | None, like: Tensor) -> tuple[Tenso
         if sample is None or "gt_flow" not in sample or "gt_valid" not in sample:
             raise ValueError(
                 f"item {number} of the batch has no ground truth (gt_flow, gt_valid): training "
-                "needs a dataset with flow files, and LoadFlowAnnotations in its pipeline"
+                "needs a dataset with flow files, and LoadFlowAnnotations in its pipeline; that of "
+                "pairs which only a teacher labels has UnknownFlow there"
             )
         pad = sample.get("pad", (0, 0, 0, 0))
         flow = F.pad(sample.gt_flow.to(like), pad)

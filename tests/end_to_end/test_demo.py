@@ -159,7 +159,7 @@ def test_no_work_folder_holds_a_config_under_a_name_of_ours(demo):
     """Else mim finds a bare config name twice."""
     _, work_dir, _, _ = demo
     names = {path.name for path in CONFIGS.glob("*.py")}
-    assert len(names) == 24
+    assert len(names) == 25
     assert not [path for path in work_dir.rglob("*.py") if path.name in names]
 
 

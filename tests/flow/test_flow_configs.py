@@ -71,6 +71,7 @@ EXPECTED = {
     "flow_digits_teacher": Expected(),
     "flow_digits_baseline": Expected(),
     "flow_digits_distill": Expected(),
+    "flow_digits_distill_unlabelled": Expected(),
     "flow_digits_flownas_supernet": Expected(),
     "flow_digits_flownas_search": Expected(),
     "flow_digits_flownas_subnet": Expected(),
@@ -154,7 +155,7 @@ def tiny(name: str, folder: Path) -> Config:
         shrink(part, name.startswith("flow_"))
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
-    cfg.train_dataloader.batch_size = 1
+    cfg.train_dataloader.batch_size = 4 if "unlabelled" in name else 1  # both kinds
     by_epoch = "max_epochs" in cfg.train_cfg
     cfg.train_cfg.update({"max_epochs" if by_epoch else "max_iters": 1})
     cfg.train_cfg.pop("val_interval")

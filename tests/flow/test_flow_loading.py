@@ -8,7 +8,7 @@ from mmcv.transforms import Compose
 
 from mmkd_ext.flow.datasets import KITTI2015Dataset, SintelDataset
 from mmkd_ext.flow.formats import write_flow
-from mmkd_ext.flow.transforms import LoadFlowAnnotations, LoadFlowPair, PackFlowInputs
+from mmkd_ext.flow.transforms import LoadFlowAnnotations, LoadFlowPair, PackFlowInputs, UnknownFlow
 
 from .flow_files import (
     LOAD,
@@ -81,6 +81,16 @@ def test_large_components_are_not_known(pair, tmp_path):
     assert "gt_occluded" not in results
     with pytest.raises(ValueError, match="max_component is a length above 0, not 0"):
         LoadFlowAnnotations(max_component=0)
+
+
+def test_a_flow_that_counts_as_unknown(pair):
+    results = UnknownFlow()(LoadFlowPair()(dict(pair)))
+    assert results["gt_flow"].shape == (*SHAPE, 2)
+    assert results["gt_flow"].dtype == np.float32
+    assert results["gt_valid"].shape == SHAPE
+    assert not results["gt_valid"].any()
+    sample = PackFlowInputs()(results)["data_samples"]
+    assert not sample.gt_valid.any()
 
 
 def test_a_pair_without_ground_truth_stays_as_it_is(pair):

@@ -206,7 +206,10 @@ class RAFT(BaseModel):
     def losses(
         self, flows: Sequence[Tensor], data_samples: Sequence[Any] | None
     ) -> dict[str, Tensor]:
-        """``loss_flow``, and for the log ``epe``, the last flow's, in pixels."""
+        """``loss_flow``, and for the log ``epe``, the last flow's, in pixels; 0 where none is.
+
+        A sample's flow may be unknown everywhere, not absent.
+        """
         target, valid = stack_truth(data_samples, flows[-1])
         with torch.no_grad():
             error = (flows[-1] - target).norm(dim=1)

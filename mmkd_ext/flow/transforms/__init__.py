@@ -4,7 +4,7 @@ from mmkd_ext.flow.transforms.color import FlowColorJitter
 from mmkd_ext.flow.transforms.erase import FlowErase
 from mmkd_ext.flow.transforms.formatting import PackFlowInputs
 from mmkd_ext.flow.transforms.geometric import FlowRandomFlip, FlowResizeCrop
-from mmkd_ext.flow.transforms.loading import LoadFlowAnnotations, LoadFlowPair
+from mmkd_ext.flow.transforms.loading import LoadFlowAnnotations, LoadFlowPair, UnknownFlow
 
 __all__ = [
     "FlowColorJitter",
@@ -14,4 +14,5 @@ __all__ = [
     "LoadFlowAnnotations",
     "LoadFlowPair",
     "PackFlowInputs",
+    "UnknownFlow",
 ]

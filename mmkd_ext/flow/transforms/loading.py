@@ -84,6 +84,21 @@ class LoadFlowAnnotations(BaseTransform):
         return results
 
 
+@TRANSFORMS.register_module()
+class UnknownFlow(BaseTransform):
+    """In place of LoadFlowAnnotations: the flow of this pair counts as unknown, file or not.
+
+    Such pairs train nothing by themselves; in a distillation a teacher can label them.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Add ``gt_flow`` (H, W, 2) float32, which is 0, and ``gt_valid`` (H, W) bool, False."""
+        shape = results["img1"].shape[:2]
+        results["gt_flow"] = np.zeros((*shape, 2), np.float32)
+        results["gt_valid"] = np.zeros(shape, bool)
+        return results
+
+
 def _read_mask(key: str, results: dict) -> np.ndarray:
     """Where a PNG is not 0, (H, W) bool."""
     path = results[key]
