@@ -55,20 +55,26 @@ def test_every_config_in_the_folder_is_covered():
     assert {path.stem for path in DISTILLED} == {n for n, e in EXPECTED.items() if e.taps}
 
 
-# Large networks and losses that another one has, too.
-REPEATED = {
+# Large networks, smaller ones of whose kind are trained with the same losses.
+LARGE = {
     "nkd_deit-base_deit3-large_16xb64_in1k",
+    "tf-nkd_swin-small_16xb64_in1k",
     "vitkd-nkd_deit-base_deit3-large_16xb64_in1k",
+    "vitkd_deit-base_deit3-large_16xb64_in1k",
 }
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[pytest.mark.slow] if path.stem in REPEATED else [], id=path.stem)
-        for path in CONFIGS
-    ],
-)
+def large_ones_slow(paths):
+    return pytest.mark.parametrize(
+        "path",
+        [
+            pytest.param(path, marks=[pytest.mark.slow] if path.stem in LARGE else [], id=path.stem)
+            for path in paths
+        ],
+    )
+
+
+@large_ones_slow(CONFIGS)
 def test_it_trains_a_step_and_predicts(path, tmp_path):
     size, classes, expected, settings, student_weight = EXPECTED[path.stem]
     cfg = load(path, size)
@@ -145,7 +151,7 @@ def test_it_trains_a_step_and_predicts(path, tmp_path):
     check_predictions(model, size, classes)
 
 
-@pytest.mark.parametrize("path", ONE_PER_STUDENT, ids=lambda path: path.stem)
+@large_ones_slow(ONE_PER_STUDENT)
 def test_student_parameters_get_the_groups_of_the_stock_config(path, tmp_path):
     def settings(cfg, work_dir):
         runner = runner_of(cfg, work_dir)

@@ -44,6 +44,7 @@ def test_search_and_run(tmp_path):
     assert "--data-root" in printed
 
 
+@pytest.mark.slow
 def test_gridsearch_by_path(tmp_path):
     config = tmp_path / "my_grid.py"
     base = str(ROOT / "configs" / "demo" / "cls_digits_baseline.py")
