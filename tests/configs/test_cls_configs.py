@@ -33,6 +33,7 @@ from .cls_configs import (
     terms_of,
 )
 from .cls_expected import EXPECTED
+from .slow_paths import by_path
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -64,17 +65,7 @@ LARGE = {
 }
 
 
-def large_ones_slow(paths):
-    return pytest.mark.parametrize(
-        "path",
-        [
-            pytest.param(path, marks=[pytest.mark.slow] if path.stem in LARGE else [], id=path.stem)
-            for path in paths
-        ],
-    )
-
-
-@large_ones_slow(CONFIGS)
+@by_path(CONFIGS, slow=LARGE)
 def test_it_trains_a_step_and_predicts(path, tmp_path):
     size, classes, expected, settings, student_weight = EXPECTED[path.stem]
     cfg = load(path, size)
@@ -151,7 +142,7 @@ def test_it_trains_a_step_and_predicts(path, tmp_path):
     check_predictions(model, size, classes)
 
 
-@large_ones_slow(ONE_PER_STUDENT)
+@by_path(ONE_PER_STUDENT, slow=LARGE)
 def test_student_parameters_get_the_groups_of_the_stock_config(path, tmp_path):
     def settings(cfg, work_dir):
         runner = runner_of(cfg, work_dir)

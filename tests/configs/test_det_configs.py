@@ -40,6 +40,7 @@ from .det_configs import (
     student_base,
 )
 from .det_expected import EXPECTED, Sides
+from .slow_paths import by_path
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -74,13 +75,7 @@ REPEATED = {
 }
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[pytest.mark.slow] if path.stem in REPEATED else [], id=path.stem)
-        for path in STEPPED
-    ],
-)
+@by_path(STEPPED, slow=REPEATED)
 def test_it_trains_a_step_and_predicts(path, tmp_path):
     wanted = EXPECTED[path.stem]
     cfg = load(path)
